@@ -5,7 +5,7 @@ target_include_directories(leadline_flags INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_
 target_compile_options(leadline_flags INTERFACE -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers
                                                 -ffp-contract=off)
 if(LEADLINE_DCHECK)
-  target_compile_definitions(leadline_flags INTERFACE LEADLINE_DCHECK=1)
+  target_compile_definitions(leadline_flags INTERFACE LEADLINE_ENABLE_DCHECK=1)
 endif()
 if(LEADLINE_SANITIZE STREQUAL "address")
   target_compile_options(leadline_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined

@@ -15,8 +15,7 @@ namespace leadline::monitoring {
       ::leadline::monitoring::check_failed(__FILE__, __LINE__, #condition, message);          \
   } while (false)
 
-#ifdef LEADLINE_DCHECK
-#undef LEADLINE_DCHECK
+#ifdef LEADLINE_ENABLE_DCHECK
 #define LEADLINE_DCHECK(condition, message) LEADLINE_CHECK(condition, message)
 #else
 #define LEADLINE_DCHECK(condition, message) \
