@@ -1,0 +1,44 @@
+#pragma once
+// ModelConfig: the dimensions and constants of one checkpoint, read from config.json and generation_config.json and checked
+// once. Not weights. What the engine cannot compute exactly is refused here, with the field's name and value.
+// Thread: immutable value.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "worker/backend/tensor.h"
+#include "worker/errc.h"
+
+namespace leadline::worker {
+
+enum class RopeScaling : std::uint8_t { none, linear, llama3 };
+
+struct ModelConfig {
+  std::string family;                   // "llama", "mistral", "qwen2", "qwen3"
+  std::int32_t hidden = 0;
+  std::int32_t ffn = 0;
+  std::int32_t layers = 0;
+  std::int32_t query_heads = 0;
+  std::int32_t kv_heads = 0;
+  std::int32_t head_dim = 0;
+  std::int32_t vocab = 0;               // rows of the embedding, padding included
+  std::int32_t max_positions = 0;
+  float rms_eps = 0;
+  double rope_theta = 0;
+  RopeScaling rope_scaling = RopeScaling::none;
+  double rope_factor = 1, rope_low_freq_factor = 1, rope_high_freq_factor = 4;
+  std::int32_t rope_original_positions = 0;
+  bool tied_head = false;
+  bool qkv_bias = false, o_bias = false, mlp_bias = false;
+  bool qk_norm = false;
+  std::int32_t sliding_window = 0;      // 0 = none
+  std::vector<std::uint8_t> layer_windowed;  // (layers) 1 where the window applies; empty: every layer if sliding_window
+  DType dtype = DType::bf16;            // of the checkpoint, "auto" weights
+  std::vector<std::int32_t> eos_ids;    // generation_config's, else config's
+  std::int32_t bos_id = -1;
+
+  static Result<ModelConfig> load(const std::string& model_directory);
+};
+
+}  // namespace leadline::worker
