@@ -44,6 +44,8 @@ struct Generate {
   std::uint32_t min_tokens = 0;     // before this many no stop id may be sampled
   std::vector<TokenId> stop_token_ids;  // sampled -> finished, the token is delivered
   bool ignore_eos = false;          // the model's own eos ids do not stop
+  std::uint32_t allowed_vocab = 0;  // ids that the tokenizer has: [0, allowed_vocab); 0 = the model's whole vocabulary
+  std::vector<TokenId> banned_ids;  // never sampled: holes of the tokenizer below allowed_vocab
   std::int32_t priority = 0;        // higher first; clamped by the coordinator
   std::uint64_t deadline_ms = 0;    // from receipt; 0 = none
   std::array<std::uint8_t, 32> tenant_salt{};  // exactness X7; zero = the default tenant

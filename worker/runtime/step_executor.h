@@ -1,0 +1,56 @@
+#pragma once
+// StepExecutor: the same code on every rank: a StepPlan in, page moves and one forward pass done, logits out (whole on rank 0
+// only). Not a decision maker: it never looks at anything but the plan.
+// Thread: the step thread. Borrows backend, transformer and pool; owns this rank's host swap buffer.
+// Invariant: for one plan every rank calls the same collectives in the same order (trap T11).
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "worker/backend/backend.h"
+#include "worker/model/transformer.h"
+#include "worker/scheduler/step_plan.h"
+
+namespace leadline::worker {
+
+struct PageGeometry {
+  std::uint32_t layers = 0;
+  std::uint32_t local_kv_heads = 0;
+  std::uint32_t pages = 0;       // device pages; units = pages * layers * local_kv_heads
+  std::uint32_t host_pages = 0;  // swap slots
+  [[nodiscard]] std::uint32_t units_per_page() const { return layers * local_kv_heads; }
+};
+
+struct StepResult {
+  ConstFloatMatrix logits;                // [logit rows, vocab], rank 0 only; valid until the next step
+  std::vector<std::int32_t> first_row;    // per sequence of the plan: its first row in logits, -1 = none wanted
+  std::uint64_t moves_us = 0, forward_us = 0;
+};
+
+class StepExecutor {
+ public:
+  StepExecutor(Backend& backend, Transformer& transformer, KvPool& pool, PageGeometry geometry);
+
+  // rank_lost from a collective; configuration if the plan names pages that this rank does not have.
+  Result<StepResult> execute(const StepPlan& plan);
+
+ private:
+  Result<void> move_pages(const StepPlan& plan);
+  Result<void> lay_out_rows(const StepPlan& plan, StepResult& result);
+
+  // constant after construction
+  Backend& backend_;
+  Transformer& transformer_;
+  KvPool& pool_;
+  const PageGeometry geometry_;
+  std::unique_ptr<std::byte[]> host_;  // (host_pages, units_per_page, unit_bytes), touched only when used
+  // scratch of one step, owned by the step thread
+  std::vector<std::int32_t> tokens_;
+  std::vector<SequenceRows> rows_;
+  std::vector<std::int32_t> logit_rows_;
+  std::vector<std::uint32_t> tables_;  // page tables of all sequences, end to end
+};
+
+}  // namespace leadline::worker
