@@ -1,45 +1,32 @@
 #pragma once
-// StepPlan: everything that every rank needs for one step, as immutable values; rank 0 makes it, all execute it in lock step.
-// Not a decision maker (scheduler) and not page ownership (kvcache). Followers keep no tables: the plan carries them whole.
-// Serialised with to_bytes/from_bytes (bounded, checked; between ranks of one version only).
-// Order of execution: swap_out, swap_in, copies, then the rows of all sequences in order.
+// StepPlan: everything that every rank needs for one step, as immutable values; rank 0 makes it, all execute
+// it in lock step. Not a decision maker (scheduler) and not page ownership (kvcache). Followers keep no
+// tables: the plan carries them whole. Serialised with to_bytes/from_bytes (bounded, checked; between ranks
+// of one version only). Order of execution: swap_out, swap_in, copies, then the rows of all sequences in
+// order.
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <vector>
 
 #include "worker/errc.h"
+#include "worker/kvcache/page.h"
+#include "worker/sequence_id.h"
 
 namespace leadline::worker {
-
-struct SequenceId {  // made by rank 0, never reused while the process lives
-  std::uint64_t value = 0;
-  friend auto operator<=>(SequenceId, SequenceId) = default;
-};
-struct PageId {      // a slab: the units of all layers and local KV heads of 16 tokens
-  std::uint32_t value = 0;
-  friend auto operator<=>(PageId, PageId) = default;
-};
-struct HostPageId {  // a slab-sized slot of the host swap buffer, the same index on every rank
-  std::uint32_t value = 0;
-  friend auto operator<=>(HostPageId, HostPageId) = default;
-};
 
 enum class LogitsWanted : std::uint8_t { none = 0, last = 1, all = 2 };
 
 struct SequenceStep {
   SequenceId sequence;
-  std::vector<std::int32_t> tokens;   // to run: a prompt chunk, or the last sampled token
-  std::uint32_t first_position = 0;   // logical position of tokens[0]
-  std::uint32_t kv_before = 0;        // physical slots before this step
-  std::vector<PageId> table;          // all pages of the sequence, those for this step's rows included
+  std::vector<std::int32_t> tokens;  // to run: a prompt chunk, or the last sampled token
+  std::uint32_t first_position = 0;  // logical position of tokens[0]
+  std::uint32_t kv_before = 0;       // physical slots before this step
+  std::vector<PageId> table;         // all pages of the sequence, those for this step's rows included
   LogitsWanted logits = LogitsWanted::last;
   friend bool operator==(const SequenceStep&, const SequenceStep&) = default;
 };
-struct PageCopy { PageId from, to; friend bool operator==(const PageCopy&, const PageCopy&) = default; };
-struct PageSwap { PageId page; HostPageId host; friend bool operator==(const PageSwap&, const PageSwap&) = default; };
 
 struct StepPlan {
   std::uint64_t step = 0;
@@ -53,8 +40,3 @@ std::vector<std::byte> to_bytes(const StepPlan& plan);
 Result<StepPlan> step_plan_from_bytes(std::span<const std::byte> bytes);  // malformed_file on anything odd
 
 }  // namespace leadline::worker
-
-template <>
-struct std::hash<leadline::worker::SequenceId> {
-  std::size_t operator()(leadline::worker::SequenceId id) const noexcept { return std::hash<std::uint64_t>{}(id.value); }
-};

@@ -1,0 +1,128 @@
+#pragma once
+// SequenceCache: the KV of every sequence as the step loop sees it: prefix hits, reservation, commit, swap,
+// release. Collects the page moves that the StepPlan must carry. Not a scheduler (it refuses, it never
+// chooses) and not device memory. Thread: the step thread of rank 0; other ranks follow the plan. One step:
+// drop/swap_out, swap_in, admit, reserve (in that order) -> take_moves() into the plan -> execute -> commit.
+// Invariants:
+//   1. Tokens in the cache of a sequence = slots 0..computed()-1, in order, KV of all layers present.
+//   2. A page enters the prefix index only when all its 16 tokens were committed; a hit ends on a page
+//   boundary before the last
+//      known token, so at least one token is always run (X6).
+//   3. Within one plan no move reads what an earlier one overwrote: sources of copies and host slots being
+//   read stay held until
+//      take_moves(); executing swap_out, swap_in, copies, rows in that order is then safe.
+//   4. Swapped out and in again, a sequence has the same slots with the same bytes, maybe on other pages.
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "kvstore/block_key.h"
+#include "worker/kvcache/host_pages.h"
+#include "worker/kvcache/kv_layout.h"
+#include "worker/kvcache/page_pool.h"
+#include "worker/kvcache/page_table.h"
+#include "worker/kvcache/prefix_index.h"
+#include "worker/sequence_id.h"
+
+namespace leadline::worker {
+
+struct SequenceCacheOptions {
+  std::uint32_t pages = 0;        // of the device pool
+  std::uint32_t host_pages = 0;   // swap slots; 0 = preemption always recomputes
+  bool prefix_reuse = true;       // false: nothing enters the index
+  std::string model_fingerprint;  // exactness X7
+};
+
+struct PlanMoves {  // StepPlan's lists, executed in this order
+  std::vector<PageSwap> swap_out, swap_in;
+  std::vector<PageCopy> copies;
+  [[nodiscard]] bool empty() const { return swap_out.empty() && swap_in.empty() && copies.empty(); }
+};
+
+struct PrefixHit {
+  std::uint32_t tokens = 0;      // a multiple of 16, less than the known tokens
+  std::uint32_t held_pages = 0;  // of its pages, already held by other sequences
+};
+
+struct CacheUsage {  // for metrics and the scheduler
+  std::uint32_t pages = 0, used = 0, reusable = 0, free = 0;
+  std::uint32_t host_pages = 0, host_free = 0;
+  std::uint64_t indexed_pages = 0, evictions = 0;
+  [[nodiscard]] std::uint32_t available() const { return free + reusable; }
+};
+
+class SequenceCache {
+ public:
+  explicit SequenceCache(SequenceCacheOptions options);
+  ~SequenceCache();
+
+  // A waiting sequence becomes known; holds no page. `known` = prompt and the tokens generated so far; keys
+  // are computed once here. REQUIRES: id not known, known not empty.
+  void add(SequenceId id, std::span<const std::int32_t> known, const kvstore::TenantSalt& salt);
+  // What admit would find now. REQUIRES: added, not admitted. Looks only; O(hit pages).
+  [[nodiscard]] PrefixHit peek(SequenceId id) const;
+  // Takes the pages of the longest hit; computed() == hit afterwards. REQUIRES: added, not admitted.
+  PrefixHit admit(SequenceId id);
+  PrefixHit admit(SequenceId id, std::span<const std::int32_t> known, const kvstore::TenantSalt& salt) {
+    add(id, known, salt);
+    return admit(id);
+  }
+
+  // Slots for the next n tokens after computed(), evicting reusable pages where needed. False: not enough
+  // pages, nothing changed for this sequence. REQUIRES: admitted, not swapped out, nothing reserved.
+  [[nodiscard]] bool reserve(SequenceId id, std::uint32_t n);
+  // The first tokens.size() of the reserved slots now have KV in all layers; the rest (rejected drafts) is
+  // given back. Full pages become reusable for others. REQUIRES: reserved >= tokens.size(), all earlier
+  // tokens committed.
+  void commit(SequenceId id, std::span<const std::int32_t> tokens);
+
+  // All pages to host slots. False: too few host slots, nothing changed (drop the sequence instead).
+  // REQUIRES: admitted, not swapped, nothing reserved, no move of this sequence in the current plan.
+  [[nodiscard]] bool swap_out(SequenceId id);
+  // Back on the device; committed pages that are still in the index are taken without a copy. False: too few
+  // pages.
+  [[nodiscard]] bool swap_in(SequenceId id);
+  // A second sequence with the same KV (several answers to one prompt). REQUIRES: `from` admitted, not
+  // swapped, nothing reserved.
+  void fork(SequenceId from, SequenceId to);
+  // Forgets the sequence in any state; its committed pages stay reusable. To preempt by recomputing: release,
+  // then add again with all known tokens.
+  void release(SequenceId id);
+
+  [[nodiscard]] bool contains(SequenceId id) const { return sequences_.contains(id); }
+  [[nodiscard]] bool swapped(SequenceId id) const;
+  [[nodiscard]] std::uint32_t computed(SequenceId id) const;  // tokens with KV
+  [[nodiscard]] std::uint32_t device_pages(SequenceId id) const;
+  [[nodiscard]] std::uint32_t sole_pages(SequenceId id) const;  // that would become available if it went
+  [[nodiscard]] std::uint32_t host_pages(SequenceId id) const;
+  // Pages in slot order, reserved ones included: StepPlan's table. Valid until the next call on this
+  // sequence.
+  [[nodiscard]] std::span<const std::uint32_t> table(SequenceId id) const;
+  [[nodiscard]] std::vector<PinnedPage> pin(SequenceId id);  // held by the caller while a step is in flight
+  [[nodiscard]] PlanMoves take_moves();                      // moves since the last call; ends the plan
+  [[nodiscard]] CacheUsage usage() const;
+
+ private:
+  struct Sequence;
+  Sequence& at(SequenceId id);
+  [[nodiscard]] const Sequence& at(SequenceId id) const;
+  [[nodiscard]] bool make_free(std::uint32_t pages);
+  void index_full_pages(Sequence& s);
+
+  // Constant after construction.
+  SequenceCacheOptions options_;
+  // Owned by the step thread. Order matters: handles below die before the pools above them.
+  PagePool pool_;
+  HostPages host_;
+  PrefixIndex index_;
+  std::unordered_map<SequenceId, std::unique_ptr<Sequence>> sequences_;
+  PlanMoves moves_;
+  std::vector<PageRef> keep_pages_;     // sources of copies, until take_moves()
+  std::vector<HostPageRef> keep_host_;  // slots being read, until take_moves()
+};
+
+}  // namespace leadline::worker
