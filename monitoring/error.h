@@ -1,8 +1,7 @@
 #pragma once
 // The shape of every error value in the tree: a directory's own code and one sentence for people.
-// Not a hierarchy and not an exception: each top-level directory has an `errc.h` with its own enum (success = 0,
-// unknown last) and names `Error` and `Result<T>` from the templates here.
-// Thread: values, no sharing.
+// Not a hierarchy and not an exception: each top-level directory has an `errc.h` with its own enum (success =
+// 0, unknown last) and names `Error` and `Result<T>` from the templates here. Thread: values, no sharing.
 
 #include <string>
 #include <tl/expected.hpp>

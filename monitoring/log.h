@@ -1,7 +1,7 @@
 #pragma once
-// Structured log lines: level, event name, key=value fields (request id among them), on standard error, as text or JSON.
-// Not a metrics channel, and never prompt or answer text, keys or secrets. spdlog stays in the .cpp.
-// Thread: any.
+// Structured log lines: level, event name, key=value fields (request id among them), on standard error, as
+// text or JSON. Not a metrics channel, and never prompt or answer text, keys or secrets. spdlog stays in the
+// .cpp. Thread: any.
 
 #include <cstdint>
 #include <initializer_list>
@@ -22,8 +22,8 @@ struct LogField {
   LogField(std::string_view k, const char* v) : key(k), value(v) {}
   LogField(std::string_view k, bool v) : key(k), value(v ? "true" : "false") {}
   template <typename T>
-    requires(std::is_arithmetic_v<T> && !std::is_same_v<T, bool>)
-  LogField(std::string_view k, T v) : key(k), value(std::to_string(v)) {}
+  requires(std::is_arithmetic_v<T> && !std::is_same_v<T, bool>) LogField(std::string_view k, T v)
+      : key(k), value(std::to_string(v)) {}
 };
 
 struct LogOptions {
@@ -35,9 +35,17 @@ struct LogOptions {
 void init_log(const LogOptions& options);  // once, in main, before threads
 void log(LogLevel level, std::string_view event, std::initializer_list<LogField> fields = {});
 
-inline void log_debug(std::string_view e, std::initializer_list<LogField> f = {}) { log(LogLevel::debug, e, f); }
-inline void log_info(std::string_view e, std::initializer_list<LogField> f = {}) { log(LogLevel::info, e, f); }
-inline void log_warn(std::string_view e, std::initializer_list<LogField> f = {}) { log(LogLevel::warn, e, f); }
-inline void log_error(std::string_view e, std::initializer_list<LogField> f = {}) { log(LogLevel::error, e, f); }
+inline void log_debug(std::string_view e, std::initializer_list<LogField> f = {}) {
+  log(LogLevel::debug, e, f);
+}
+inline void log_info(std::string_view e, std::initializer_list<LogField> f = {}) {
+  log(LogLevel::info, e, f);
+}
+inline void log_warn(std::string_view e, std::initializer_list<LogField> f = {}) {
+  log(LogLevel::warn, e, f);
+}
+inline void log_error(std::string_view e, std::initializer_list<LogField> f = {}) {
+  log(LogLevel::error, e, f);
+}
 
 }  // namespace leadline::monitoring
