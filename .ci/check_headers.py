@@ -13,7 +13,7 @@ import sys
 
 import source_tree
 
-HEAD_LINES = (1, 12)
+HEAD_LINES = (1, 30)
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', re.M)
 FRAGMENT = "// fragment:"  # a header made to be included in the middle of another file says so with this mark
 
