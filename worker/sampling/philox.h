@@ -1,0 +1,36 @@
+#pragma once
+// Philox 4x32-10: a counter-based generator (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as
+// 1, 2, 3", SC 2011). Not a stream: the output is a function of (key, counter) and nothing else. Known
+// answers are in the test. Thread: any; pure.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace leadline::worker {
+
+// `Lanes` counters side by side that differ in word 0 only: out[w][i] = word w for counter (first + i, c1,
+// c2, c3).
+template <std::size_t Lanes>
+inline void philox4x32_10(std::uint32_t first, const std::array<std::uint32_t, 3>& c123, std::uint64_t key,
+                          std::uint32_t (&out)[4][Lanes]) {
+  constexpr std::uint32_t kM0 = 0xD2511F53U, kM1 = 0xCD9E8D57U, kW0 = 0x9E3779B9U, kW1 = 0xBB67AE85U;
+  auto k0 = static_cast<std::uint32_t>(key), k1 = static_cast<std::uint32_t>(key >> 32);
+  for (std::size_t i = 0; i < Lanes; ++i) {
+    out[0][i] = first + static_cast<std::uint32_t>(i);
+    out[1][i] = c123[0];
+    out[2][i] = c123[1];
+    out[3][i] = c123[2];
+  }
+  for (int round = 0; round < 10; ++round, k0 += kW0, k1 += kW1) {
+    for (std::size_t i = 0; i < Lanes; ++i) {
+      const std::uint64_t p0 = std::uint64_t{kM0} * out[0][i], p1 = std::uint64_t{kM1} * out[2][i];
+      out[0][i] = static_cast<std::uint32_t>(p1 >> 32) ^ out[1][i] ^ k0;
+      out[1][i] = static_cast<std::uint32_t>(p1);
+      out[2][i] = static_cast<std::uint32_t>(p0 >> 32) ^ out[3][i] ^ k1;
+      out[3][i] = static_cast<std::uint32_t>(p0);
+    }
+  }
+}
+
+}  // namespace leadline::worker
