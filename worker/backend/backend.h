@@ -13,6 +13,7 @@
 // Shapes are in brackets, row-major. "aliases" says which arguments may be the same memory; all others must not overlap.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -111,6 +112,7 @@ struct BackendOptions {
   std::string isa = "";          // "" = best of the host; scalar | avx2 | avx512; also LEADLINE_CPU_ISA
   int threads = 0;               // 0 = cores of this process divided by the ranks on this machine, at least 1
   int rank_on_host = 0, ranks_on_host = 1;
+  std::function<void(std::string_view message)> log;  // told once what was chosen and why; null: silent
 };
 Result<std::unique_ptr<Backend>> make_backend(const BackendOptions& options);
 

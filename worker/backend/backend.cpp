@@ -1,0 +1,72 @@
+#include "worker/backend/backend.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "worker/backend/cpu/cpu_backend.h"
+#include "worker/backend/cpu/cpu_dispatch.h"
+
+namespace leadline::worker {
+
+namespace {
+
+constexpr int kMaxThreads = 256;
+
+Result<std::unique_ptr<Backend>> make_cpu(const BackendOptions& options) {
+  std::string isa = options.isa;
+  const char* from_environment = std::getenv("LEADLINE_CPU_ISA");
+  if (isa.empty() && from_environment) isa = from_environment;
+  const auto kernels = cpu::select_kernels(isa);
+  if (!kernels) return tl::unexpected(kernels.error());
+  if (options.threads < 0 || options.threads > kMaxThreads)
+    return monitoring::fail(Errc::configuration, "threads " + std::to_string(options.threads) +
+                                                     ": not in 0.." + std::to_string(kMaxThreads));
+  if (options.ranks_on_host < 1 || options.rank_on_host < 0 || options.rank_on_host >= options.ranks_on_host)
+    return monitoring::fail(Errc::configuration, "rank_on_host " + std::to_string(options.rank_on_host) +
+                                                     " of ranks_on_host " +
+                                                     std::to_string(options.ranks_on_host));
+  const int cores = cpu::available_cores();
+  cpu::ThreadPoolOptions pool;
+  pool.threads =
+      options.threads > 0 ? options.threads : std::clamp(cores / options.ranks_on_host, 1, kMaxThreads);
+  const bool fits = pool.threads * options.ranks_on_host <= cores;
+  pool.first_core = fits ? options.rank_on_host * pool.threads : -1;
+  pool.may_spin = fits;
+  if (options.log) {
+    options.log("cpu backend: kernels " + std::string((*kernels)->name) +
+                (isa.empty() ? " (best here)" : " (asked for)") + ", " + std::to_string(pool.threads) +
+                " threads of " + std::to_string(cores) + " cores, " +
+                (fits ? "workers pinned" : "not pinned: ranks and threads outnumber the cores"));
+  }
+  return cpu::CpuBackend::create(**kernels, pool);
+}
+
+Result<std::unique_ptr<Backend>> no_cuda(const BackendOptions&) {
+  return monitoring::fail(
+      Errc::configuration,
+      "device cuda: this build has no CUDA backend (built without the CUDA toolkit); use cpu or auto");
+}
+
+struct BackendCandidate {
+  std::string_view device;
+  bool (*usable)();
+  Result<std::unique_ptr<Backend>> (*make)(const BackendOptions&);
+};
+
+// In order of preference for "auto".
+const BackendCandidate kCandidates[] = {
+    {"cuda", [] { return false; }, no_cuda},
+    {"cpu", [] { return true; }, make_cpu},
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Backend>> make_backend(const BackendOptions& options) {
+  const bool any = options.device == "auto" || options.device.empty();
+  for (const BackendCandidate& candidate : kCandidates) {
+    if (any ? candidate.usable() : candidate.device == options.device) return candidate.make(options);
+  }
+  return monitoring::fail(Errc::configuration, "device " + options.device + ": not one of auto, cpu, cuda");
+}
+
+}  // namespace leadline::worker

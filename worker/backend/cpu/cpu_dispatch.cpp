@@ -1,0 +1,56 @@
+#include "worker/backend/cpu/cpu_dispatch.h"
+
+namespace leadline::worker::cpu {
+
+namespace {
+
+bool always() {
+  return true;
+}
+
+#if defined(__x86_64__)
+// __builtin_cpu_supports looks at the OS's saved register state (XGETBV) too.
+bool has_avx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+bool has_avx512() {
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+constexpr const CpuKernels* kAvx2 = &kAvx2Kernels;
+constexpr const CpuKernels* kAvx512 = &kAvx512Kernels;
+#else
+bool never() {
+  return false;
+}
+constexpr auto has_avx2 = never, has_avx512 = never;
+constexpr const CpuKernels* kAvx2 = nullptr;
+constexpr const CpuKernels* kAvx512 = nullptr;
+#endif
+
+const KernelCandidate kCandidates[] = {
+    {"avx512", kAvx512, "AVX-512 F, BW, DQ, VL", has_avx512},
+    {"avx2", kAvx2, "AVX2, FMA, F16C", has_avx2},
+    {"scalar", &kScalarKernels, "", always},
+};
+
+}  // namespace
+
+std::span<const KernelCandidate> kernel_candidates() {
+  return kCandidates;
+}
+
+Result<const CpuKernels*> select_kernels(std::string_view name) {
+  std::string known;
+  for (const KernelCandidate& c : kCandidates) {
+    const bool usable = c.kernels && c.runs_here();
+    if (usable && (name.empty() || name == c.name)) return c.kernels;
+    if (name == c.name)
+      return monitoring::fail(Errc::configuration,
+                              "isa " + std::string(name) + ": this machine lacks " + c.needs);
+    known += (known.empty() ? "" : ", ") + std::string(c.name);
+  }
+  return monitoring::fail(Errc::configuration, "isa " + std::string(name) + ": unknown; one of " + known);
+}
+
+}  // namespace leadline::worker::cpu

@@ -1,0 +1,105 @@
+#pragma once
+// The CPU kernel table: one plain function per op over a part of its work, and the plain structs that carry
+// arguments. Not the thread split (cpu_backend.cpp) and not the packing of weights (packed_weights.h).
+// Included by translation units built with -mavx...: only plain data here, no inline functions and no library
+// headers, so that no code built for a newer CPU can be linked into the baseline program. Invariants: every
+// table computes the same bits: 16 logical lanes everywhere, fused multiply-add everywhere, fixed orders.
+
+#include <stdint.h>
+
+namespace leadline::worker::cpu {
+
+constexpr int kPanel = 32;          // outputs of one packed weight panel: element (k, j) at [k * kPanel + j]
+constexpr int kBlockK = 256;        // k of one widened block; does not change the order of a sum
+constexpr int kBlockPanels = 4;     // panels of one blocked item
+constexpr int kBlockMaxRows = 256;  // rows of one blocked item, at most
+constexpr int kTreeLevels = 8;      // partial sums alive in the slice tree: up to 2^7 slices
+constexpr int kSplitSlots =
+    256;  // KV slots of one attention split: 16 pages, counted from slot 0 (exactness X1)
+constexpr int kPageSlots = 16;
+constexpr int kAttentionTile = 16;  // query vectors (row, head) that share one walk over the pages
+
+enum Format { kF32 = 0, kBf16 = 1, kF16 = 2 };  // the values of DType
+constexpr int kFormats = 3;
+
+// A product of packed activations with panels [panel_begin, panel_end). Rows are packed in `groups` groups of
+// nearly equal size (rows * g / groups ...); group g of m rows, first row r: element (k, i) at x[r * k_total
+// + k * m + i].
+struct LinearTask {
+  const float* x;
+  int64_t rows, k, n;
+  int groups;
+  int group_begin, group_end;  // the groups to do
+  const void* weights;         // packed panels
+  int format;
+  int slices;         // equal cuts along k, summed in one binary tree
+  const float* bias;  // (n) or null
+  float* out;         // (rows, n), out_stride
+  int64_t out_stride;
+  int64_t panel_begin, panel_end;
+  float* scratch;  // kLinearScratchFloats, this thread's own
+};
+constexpr int64_t kLinearScratchFloats =
+    int64_t{kTreeLevels} * kBlockMaxRows * kBlockPanels * kPanel + int64_t{kBlockPanels} * kBlockK * kPanel;
+
+// One KV unit: K as [head_dim][16], then V as [16][padded_dim], both of `format`; v_offset in bytes.
+struct UnitLayout {
+  int head_dim, padded_dim;  // padded_dim: head_dim up to a multiple of 16
+  int format;
+  int64_t unit_bytes, v_offset;
+};
+
+// Query vectors of consecutive rows of one sequence against one KV head, over splits [split_begin,
+// split_end). Slot s is page s / 16, offset s % 16. Slots below `before` end at valid[page] if given, and
+// carry bias[s] if given.
+struct AttentionTask {
+  const float* q;  // (rows, heads, head_dim) with q_stride between rows
+  int64_t q_stride;
+  int rows, heads;  // rows * heads <= kAttentionTile
+  float scale;
+  UnitLayout layout;
+  const uint8_t* pool;
+  const uint32_t* table;  // unit of page p = table[p] * unit_scale + unit_base
+  uint32_t unit_scale, unit_base;
+  const uint8_t* valid;  // per page, or null
+  const float* bias;     // per slot below `before`, or null
+  int64_t before;        // slots of this head before this step
+  int64_t first;         // row r sees slots <= before + first + r
+  int64_t window;        // 0: all; else only slots > (before + first + r) - window
+  int64_t split_begin, split_end;
+  float* state;    // per query vector: max, sum, then padded_dim values; carried over the splits
+  float* scratch;  // kAttentionScratchFloats(head_dim)
+};
+constexpr int64_t attention_state_floats(int padded_dim) {
+  return 16 + int64_t{padded_dim};
+}
+constexpr int64_t attention_scratch_floats(int padded_dim) {
+  return int64_t{kAttentionTile} * (2 * int64_t{padded_dim} + kSplitSlots + 16);
+}
+
+struct CpuKernels {
+  const char* name;
+  int group_rows;   // rows of one packed group, at most
+  int direct_rows;  // up to here a product reads weights straight from their format
+
+  void (*pack_group)(const float* x, int64_t row_stride, int rows, int64_t k, float* packed);
+  void (*linear)(const LinearTask&);
+  void (*rms_norm)(const float* x, const float* weight, int64_t n, float eps, float* out);
+  void (*silu_mul)(const float* gate, const float* up, int64_t n, float* out);
+  // residual[i] += tree over ranks of partials[r * rank_stride + i] (+ bias[i])
+  void (*add_partials)(const float* partials, int ranks, int64_t rank_stride, const float* bias, int64_t n,
+                       float* residual);
+  void (*rotate)(float* x, const float* cosines, const float* sines, int64_t half);
+  void (*widen)(const void* from, int format, int64_t n, float* to);
+  void (*narrow)(const float* from, int format, int64_t n, void* to);
+  void (*attention)(const AttentionTask&);
+  // state += one more split's state, in the order of splits; empty (max = -inf) states change nothing
+  void (*attention_merge)(float* state, const float* split, int padded_dim);
+  void (*attention_finish)(const float* state, int head_dim, float* out, float* lse);  // lse may be null
+};
+
+extern const CpuKernels kScalarKernels;
+extern const CpuKernels kAvx2Kernels;
+extern const CpuKernels kAvx512Kernels;
+
+}  // namespace leadline::worker::cpu

@@ -1,0 +1,115 @@
+#include "worker/backend/cpu/packed_weights.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "monitoring/check.h"
+
+namespace leadline::worker::cpu {
+
+namespace {
+
+constexpr std::int64_t kChunk = 64;  // k of one transposed block: 32 rows of one or more cache lines
+
+bool is_float(DType t) {
+  return t == DType::f32 || t == DType::bf16 || t == DType::f16;
+}
+std::int64_t size_of(DType t) {
+  return static_cast<std::int64_t>(transport::bits_of(t) / 8);
+}
+
+template <typename T>
+void interleave(const T* rows, std::int64_t count, std::int64_t output, T* panel) {
+  for (std::int64_t k = 0; k < count; ++k) panel[k * kPanel + output] = rows[k];
+}
+
+// Writes output `output` of a panel from one row of the file.
+struct RowPacker {
+  const CpuKernels& kernels;
+  DType from, to;
+
+  void pack(const std::uint8_t* row, std::int64_t k, std::int64_t output, std::uint8_t* panel) const {
+    alignas(64) float wide[kChunk];
+    alignas(64) std::uint8_t narrow[kChunk * sizeof(float)];
+    for (std::int64_t begin = 0; begin < k; begin += kChunk) {
+      const std::int64_t count = std::min(kChunk, k - begin);
+      const std::uint8_t* source = row + begin * size_of(from);
+      if (from == to) {
+        std::memcpy(narrow, source, static_cast<std::size_t>(count * size_of(to)));
+      } else {
+        kernels.widen(source, static_cast<int>(from), count, wide);
+        kernels.narrow(wide, static_cast<int>(to), count, narrow);
+      }
+      std::uint8_t* target = panel + begin * kPanel * size_of(to);
+      if (size_of(to) == 4)
+        interleave(reinterpret_cast<const float*>(narrow), count, output, reinterpret_cast<float*>(target));
+      else
+        interleave(reinterpret_cast<const std::uint16_t*>(narrow), count, output,
+                   reinterpret_cast<std::uint16_t*>(target));
+    }
+  }
+};
+
+Result<std::int64_t> check_parts(std::span<const WeightPart> parts, DType format, int slices) {
+  LEADLINE_CHECK(!parts.empty(), "nothing to pack");
+  if (!is_float(format))
+    return monitoring::fail(Errc::configuration, "weight format " + std::string(transport::name_of(format)) +
+                                                     ": the CPU backend has f32, bf16, f16");
+  std::int64_t outputs = 0;
+  for (const WeightPart& part : parts) {
+    if (!is_float(part.dtype))
+      return monitoring::fail(
+          Errc::unsupported_model,
+          "checkpoint dtype " + std::string(transport::name_of(part.dtype)) + ": not a float type");
+    LEADLINE_CHECK(part.in_features == parts[0].in_features, "parts of different widths");
+    LEADLINE_CHECK(part.out_features >= 0 && part.row_stride >= part.in_features, "a part's shape");
+    outputs += part.out_features;
+  }
+  LEADLINE_CHECK(slices >= 1 && slices < (1 << (kTreeLevels - 1)) && parts[0].in_features % slices == 0,
+                 "slices must divide in_features");
+  return outputs;
+}
+
+// The file's row of a stacked output.
+const std::uint8_t* row_of(std::span<const WeightPart> parts, std::int64_t output, DType* dtype) {
+  for (const WeightPart& part : parts) {
+    if (output < part.out_features) {
+      *dtype = part.dtype;
+      return static_cast<const std::uint8_t*>(part.data) + output * part.row_stride * size_of(part.dtype);
+    }
+    output -= part.out_features;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<PackedMatrix>> PackedWeights::pack(std::span<const WeightPart> parts, DType format,
+                                                          int slices, const CpuKernels& kernels,
+                                                          ThreadPool& pool) {
+  const auto outputs = check_parts(parts, format, slices);
+  if (!outputs) return tl::unexpected(outputs.error());
+  std::unique_ptr<PackedWeights> packed(new PackedWeights);
+  packed->out_features_ = *outputs;
+  packed->in_features_ = parts[0].in_features;
+  packed->format_ = format;
+  packed->slices_ = slices;
+  const std::int64_t panel_bytes = packed->in_features_ * kPanel * size_of(format);
+  auto memory = DeviceMemory::allocate(packed->panel_count() * panel_bytes, "packed weights");
+  if (!memory) return tl::unexpected(memory.error());
+  packed->memory_ = std::move(*memory);
+  auto* base = static_cast<std::uint8_t*>(packed->memory_.data());
+  pool.run(packed->panel_count(), [&](int, std::int64_t begin, std::int64_t end) {
+    for (std::int64_t output = begin * kPanel; output < std::min(end * kPanel, *outputs); ++output) {
+      DType from = DType::f32;
+      const std::uint8_t* row = row_of(parts, output, &from);
+      RowPacker{kernels, from, format}.pack(row, packed->in_features_, output % kPanel,
+                                            base + output / kPanel * panel_bytes);
+    }
+  });
+  return std::unique_ptr<PackedMatrix>(std::move(packed));
+}
+
+}  // namespace leadline::worker::cpu
