@@ -1,16 +1,21 @@
 #pragma once
-// Backend: the ops a Llama-family model needs, at the granularity at which they fuse. Not a graph and not a scheduler.
-// Implementations: cpu (scalar, AVX2, AVX-512 kernel tables), later cuda; one conformance suite holds them to the scalar
-// reference. Choice: ordered candidates with a predicate and an override by name (backend.cpp).
+// Backend: the ops a Llama-family model needs, at the granularity at which they fuse. Not a graph and not a
+// scheduler. Implementations: cpu (scalar, AVX2, AVX-512 kernel tables), later cuda; one conformance suite
+// holds them to the scalar reference. Choice: ordered candidates with a predicate and an override by name
+// (backend.cpp).
 //
 // Thread: one owner (the step thread) calls every op; ops return when the result may be used by the next op.
 // Invariants:
-//   1. Batch-invariant: the bits of an output row depend on that row's inputs only, never on the number of rows, on their
+//   1. Batch-invariant: the bits of an output row depend on that row's inputs only, never on the number of
+//   rows, on their
 //      order, on chunking or on thread count (exactness X1).
-//   2. Rank-invariant: linear_sliced sums its slices in one fixed binary tree; add_partials goes on with the same tree over
+//   2. Rank-invariant: linear_sliced sums its slices in one fixed binary tree; add_partials goes on with the
+//   same tree over
 //      ranks (X2), so 1, 2 and 4 ranks give the same bits.
-//   3. All activations are f32 in memory; a backend may round on the way into a matrix product, always the same way.
-// Shapes are in brackets, row-major. "aliases" says which arguments may be the same memory; all others must not overlap.
+//   3. All activations are f32 in memory; a backend may round on the way into a matrix product, always the
+//   same way.
+// Shapes are in brackets, row-major. "aliases" says which arguments may be the same memory; all others must
+// not overlap.
 
 #include <cstdint>
 #include <functional>
@@ -39,7 +44,8 @@ class KvPool {
  public:
   virtual ~KvPool() = default;
   [[nodiscard]] virtual std::uint32_t units() const = 0;
-  [[nodiscard]] virtual std::int64_t unit_bytes() const = 0;  // in the backend's layout, planes and scales included
+  [[nodiscard]] virtual std::int64_t unit_bytes()
+      const = 0;  // in the backend's layout, planes and scales included
   [[nodiscard]] virtual DType dtype() const = 0;
 };
 
@@ -50,24 +56,28 @@ struct RopeTable {
   std::int32_t max_positions = 0;
 };
 
-struct HeadNorm {              // Qwen3's per-head RMS norm of q and k before RoPE; null weights: none
-  const float* q = nullptr;    // (head_dim)
-  const float* k = nullptr;    // (head_dim)
+struct HeadNorm {            // Qwen3's per-head RMS norm of q and k before RoPE; null weights: none
+  const float* q = nullptr;  // (head_dim)
+  const float* k = nullptr;  // (head_dim)
   float eps = 0;
 };
 
 class Backend {
  public:
   virtual ~Backend() = default;
-  [[nodiscard]] virtual std::string_view name() const = 0;         // "cpu/avx512", ...
-  [[nodiscard]] virtual std::string arithmetic_id() const = 0;     // what fixes the bits (X7): ISA set, splits, version
+  [[nodiscard]] virtual std::string_view name() const = 0;  // "cpu/avx512", ...
+  [[nodiscard]] virtual std::string arithmetic_id()
+      const = 0;  // what fixes the bits (X7): ISA set, splits, version
 
   virtual Result<std::unique_ptr<Buffer>> allocate(std::int64_t bytes, std::string_view what) = 0;
-  virtual Result<std::unique_ptr<KvPool>> allocate_kv(std::uint32_t units, std::int32_t head_dim, DType dtype) = 0;
+  virtual Result<std::unique_ptr<KvPool>> allocate_kv(std::uint32_t units, std::int32_t head_dim,
+                                                      DType dtype) = 0;
 
-  // Stacks parts along out_features into one packed matrix of `format` (f32, bf16, f16; i8, i4 with the CPU engine issue).
-  // All parts have the same in_features. slices: equal cuts along in_features, REQUIRES in_features % slices == 0.
-  virtual Result<std::unique_ptr<PackedMatrix>> pack(std::span<const WeightPart> parts, DType format, int slices) = 0;
+  // Stacks parts along out_features into one packed matrix of `format` (f32, bf16, f16; i8, i4 with the CPU
+  // engine issue). All parts have the same in_features. slices: equal cuts along in_features, REQUIRES
+  // in_features % slices == 0.
+  virtual Result<std::unique_ptr<PackedMatrix>> pack(std::span<const WeightPart> parts, DType format,
+                                                     int slices) = 0;
 
   // out[rows, hidden] = table[ids[r]] widened to f32. REQUIRES 0 <= id < table.out_features.
   virtual void embed(const WeightPart& table, std::span<const std::int32_t> ids, FloatMatrix out) = 0;
@@ -76,24 +86,30 @@ class Backend {
   virtual void rms_norm(ConstFloatMatrix x, std::span<const float> weight, float eps, FloatMatrix out) = 0;
 
   // out[rows, N] = x[rows, K] * w^T + bias[N] (bias empty: none).
-  virtual void linear(ConstFloatMatrix x, const PackedMatrix& w, std::span<const float> bias, FloatMatrix out) = 0;
+  virtual void linear(ConstFloatMatrix x, const PackedMatrix& w, std::span<const float> bias,
+                      FloatMatrix out) = 0;
 
-  // out[rows, N] = tree sum over w.slices() of the slices' products. This rank's partial of o_proj or down_proj.
+  // out[rows, N] = tree sum over w.slices() of the slices' products. This rank's partial of o_proj or
+  // down_proj.
   virtual void linear_sliced(ConstFloatMatrix x, const PackedMatrix& w, FloatMatrix out) = 0;
 
-  // residual[rows, N] += tree sum over ranks of partials[ranks, rows, N] (+ bias[N], added after the sum, once).
-  virtual void add_partials(std::span<const float> partials, int ranks, std::span<const float> bias, FloatMatrix residual) = 0;
+  // residual[rows, N] += tree sum over ranks of partials[ranks, rows, N] (+ bias[N], added after the sum,
+  // once).
+  virtual void add_partials(std::span<const float> partials, int ranks, std::span<const float> bias,
+                            FloatMatrix residual) = 0;
 
-  // qkv[rows, (query_heads + 2 kv_heads) * head_dim]: normalises heads if asked, rotates q and k (rotate-half pairs i,
-  // i + head_dim/2) by each row's position, leaves q in place, writes k and v to the pages.
-  virtual void rope_write_kv(FloatMatrix qkv, const AttentionShape& shape, const RopeTable& rope, const HeadNorm& norm,
-                             std::span<const SequenceRows> sequences, KvPool& pool) = 0;
+  // qkv[rows, (query_heads + 2 kv_heads) * head_dim]: normalises heads if asked, rotates q and k (rotate-half
+  // pairs i, i + head_dim/2) by each row's position, leaves q in place, writes k and v to the pages.
+  virtual void rope_write_kv(FloatMatrix qkv, const AttentionShape& shape, const RopeTable& rope,
+                             const HeadNorm& norm, std::span<const SequenceRows> sequences, KvPool& pool) = 0;
 
-  // out[rows, query_heads * head_dim] from q = the first query_heads * head_dim columns of qkv. Causal: row i of a sequence
-  // sees its slots 0..kv_before + i (within the window). Query head h reads KV head h / (query_heads / kv_heads).
-  // KV is walked in fixed splits counted in pages, rescaled in one order. lse: log-sum-exp [rows, query_heads] or empty.
-  virtual void attention(ConstFloatMatrix qkv, const AttentionShape& shape, std::span<const SequenceRows> sequences,
-                         const KvPool& pool, FloatMatrix out, std::span<float> lse) = 0;
+  // out[rows, query_heads * head_dim] from q = the first query_heads * head_dim columns of qkv. Causal: row i
+  // of a sequence sees its slots 0..kv_before + i (within the window). Query head h reads KV head h /
+  // (query_heads / kv_heads). KV is walked in fixed splits counted in pages, rescaled in one order. lse:
+  // log-sum-exp [rows, query_heads] or empty.
+  virtual void attention(ConstFloatMatrix qkv, const AttentionShape& shape,
+                         std::span<const SequenceRows> sequences, const KvPool& pool, FloatMatrix out,
+                         std::span<float> lse) = 0;
 
   // out[rows, F] = silu(gate) * up, gate_up[rows, 2F] = gate then up.
   virtual void silu_mul(ConstFloatMatrix gate_up, FloatMatrix out) = 0;
@@ -101,16 +117,17 @@ class Backend {
   // out[i] = x[rows[i]].
   virtual void gather_rows(ConstFloatMatrix x, std::span<const std::int32_t> rows, FloatMatrix out) = 0;
 
-  // Whole units, all layouts the backend's own: device to device, and to and from host memory of unit_bytes each.
+  // Whole units, all layouts the backend's own: device to device, and to and from host memory of unit_bytes
+  // each.
   virtual void copy_unit(KvPool& pool, std::uint32_t from, std::uint32_t to) = 0;
   virtual void read_unit(const KvPool& pool, std::uint32_t unit, std::byte* host) = 0;
   virtual void write_unit(KvPool& pool, std::uint32_t unit, const std::byte* host) = 0;
 };
 
 struct BackendOptions {
-  std::string device = "auto";   // auto | cpu | cuda
-  std::string isa = "";          // "" = best of the host; scalar | avx2 | avx512; also LEADLINE_CPU_ISA
-  int threads = 0;               // 0 = cores of this process divided by the ranks on this machine, at least 1
+  std::string device = "auto";  // auto | cpu | cuda
+  std::string isa = "";         // "" = best of the host; scalar | avx2 | avx512; also LEADLINE_CPU_ISA
+  int threads = 0;              // 0 = cores of this process divided by the ranks on this machine, at least 1
   int rank_on_host = 0, ranks_on_host = 1;
   std::function<void(std::string_view message)> log;  // told once what was chosen and why; null: silent
 };
