@@ -1,8 +1,9 @@
 #pragma once
-// Transformer: the forward pass of a Llama-family model on one rank, top to bottom. Not a batcher (the StepPlan says what
-// runs) and not a sampler. Ends at the final norm and head, or later at any exit.
-// Thread: the step thread. Owns weights and activations; borrows backend and communicator, which outlive it.
-// Invariants: every rank calls forward with the same batch; logits are whole (all ranks' vocabulary shares) on rank 0 only.
+// Transformer: the forward pass of a Llama-family model on one rank, top to bottom. Not a batcher (the
+// StepPlan says what runs) and not a sampler. Ends at the final norm and head, or later at any exit. Thread:
+// the step thread. Owns weights and activations; borrows backend and communicator, which outlive it.
+// Invariants: every rank calls forward with the same batch; logits are whole (all ranks' vocabulary shares)
+// on rank 0 only.
 
 #include <cstdint>
 #include <functional>
@@ -17,29 +18,30 @@
 namespace leadline::worker {
 
 struct StepBatch {
-  std::span<const std::int32_t> tokens;           // (rows)
-  std::span<const SequenceRows> sequences;        // cover all rows in order; kv.base for layer 0, kv.scale set
-  std::uint32_t layer_unit_step = 0;              // added to kv.base per layer (uniform layout: local KV heads)
-  std::span<const std::int32_t> logit_rows;       // ascending row indices whose logits are wanted
+  std::span<const std::int32_t> tokens;      // (rows)
+  std::span<const SequenceRows> sequences;   // cover all rows in order; kv.base for layer 0, kv.scale set
+  std::uint32_t layer_unit_step = 0;         // added to kv.base per layer (uniform layout: local KV heads)
+  std::span<const std::int32_t> logit_rows;  // ascending row indices whose logits are wanted
 };
 
 struct TransformerOptions {
   std::string model_directory;
-  std::string weights = "auto";        // auto (the checkpoint's own dtype) | f32 | bf16 | f16
-  std::int32_t max_rows = 512;         // rows of one step, sizes the activations
-  std::int32_t max_logit_rows = 64;    // rows with logits of one step
-  std::int32_t max_positions = 4096;   // RoPE table
+  std::string weights = "auto";       // auto (the checkpoint's own dtype) | f32 | bf16 | f16
+  std::int32_t max_rows = 512;        // rows of one step, sizes the activations
+  std::int32_t max_logit_rows = 64;   // rows with logits of one step
+  std::int32_t max_positions = 4096;  // RoPE table
   std::function<void(std::uint64_t done, std::uint64_t total)> progress;  // bytes of weights read
 };
 
 class Transformer {
  public:
-  static Result<std::unique_ptr<Transformer>> load(const ModelConfig& config, const TransformerOptions& options,
-                                                   Backend& backend, transport::Communicator& ranks);
+  static Result<std::unique_ptr<Transformer>> load(const ModelConfig& config,
+                                                   const TransformerOptions& options, Backend& backend,
+                                                   transport::Communicator& ranks);
   virtual ~Transformer() = default;
 
-  // Runs all layers, writes KV into `pool`, returns logits [logit_rows, vocab] on rank 0 (elsewhere: no rows); valid until
-  // the next call. Fails only with rank_lost.
+  // Runs all layers, writes KV into `pool`, returns logits [logit_rows, vocab] on rank 0 (elsewhere: no
+  // rows); valid until the next call. Fails only with rank_lost.
   virtual Result<ConstFloatMatrix> forward(const StepBatch& batch, KvPool& pool) = 0;
 
   [[nodiscard]] virtual std::int32_t local_kv_heads() const = 0;

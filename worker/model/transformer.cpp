@@ -1,0 +1,277 @@
+#include "worker/model/transformer.h"
+
+#include <cmath>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include "monitoring/check.h"
+#include "worker/model/activations.h"
+#include "worker/model/fingerprint.h"
+#include "worker/model/rope_angles.h"
+#include "worker/model/shard_plan.h"
+#include "worker/model/weight_file.h"
+#include "worker/model/weights.h"
+
+// The decoder of Llama (Touvron et al. 2023) and its relatives: Mistral's window, Qwen2's biases, Qwen3's
+// head norms. Per layer: x += o(attention(norm(x))); x += down(silu(gate(norm(x))) * up(norm(x))). Ranks own
+// heads and FFN channels; what they add to x is summed from all-gathered partials in one tree (exactness X2).
+
+namespace leadline::worker {
+namespace {
+
+class RankTransformer final : public Transformer {
+ public:
+  RankTransformer(ModelConfig config, ShardPlan plan, Backend& backend, transport::Communicator& ranks)
+      : config_(std::move(config)), plan_(plan), backend_(backend), ranks_(ranks) {}
+
+  Result<void> load(const TransformerOptions& options);
+
+  Result<ConstFloatMatrix> forward(const StepBatch& batch, KvPool& pool) override;
+  [[nodiscard]] std::int32_t local_kv_heads() const override {
+    return static_cast<std::int32_t>(plan_.kv_heads.count);
+  }
+  [[nodiscard]] std::int64_t weight_bytes() const override { return weights_.bytes; }
+  [[nodiscard]] std::string fingerprint() const override { return fingerprint_; }
+
+ private:
+  // The parts that a step is made of. Between begin and logits_at_exit, run_layers may stop and go on at any
+  // layer.
+  void begin(const StepBatch& batch);
+  Result<void> run_layers(const StepBatch& batch, KvPool& pool, std::int32_t first, std::int32_t last);
+  Result<ConstFloatMatrix> logits_at_exit(const StepBatch& batch);
+
+  Result<void> attention(std::int32_t layer, std::int64_t rows, KvPool& pool);
+  Result<void> feed_forward(std::int32_t layer, std::int64_t rows);
+  Result<void> add_to_residual(std::int64_t rows, std::span<const float> bias);
+  Result<void> load_rope(std::int32_t positions);
+  void check_batch(const StepBatch& batch) const;
+
+  // Constant after load.
+  const ModelConfig config_;
+  const ShardPlan plan_;
+  std::unique_ptr<WeightFile> file_;  // the embedding table is read from it
+  Weights weights_;
+  std::unique_ptr<Buffer> rope_cos_, rope_sin_;  // (positions, head_dim / 2)
+  RopeTable rope_;
+  std::string fingerprint_;
+  std::int32_t max_rows_ = 0, max_logit_rows_ = 0;
+  Backend& backend_;
+  transport::Communicator& ranks_;
+
+  // Scratch of one step, owned by the step thread.
+  Activations activations_;
+  std::vector<SequenceRows> sequences_;  // with kv.base of the layer at hand
+  std::vector<std::int32_t> iota_;       // 0, 1, 2, ... max_logit_rows
+};
+
+Result<void> lost(const transport::Result<void>& result) {
+  if (result) return {};
+  return monitoring::fail(Errc::rank_lost, result.error().message);
+}
+
+Result<void> RankTransformer::load(const TransformerOptions& options) {
+  auto file = WeightFile::open(options.model_directory);
+  if (!file) return tl::unexpected(file.error());
+  file_ = std::move(*file);
+  const auto format = weight_format(options.weights, config_, *file_);
+  if (!format) return tl::unexpected(format.error());
+  auto weights = Weights::load(*file_, config_, plan_, *format, backend_, options.progress);
+  if (!weights) return tl::unexpected(weights.error());
+  weights_ = std::move(*weights);
+  if (auto made = load_rope(options.max_positions); !made) return made;
+
+  max_rows_ = options.max_rows;
+  max_logit_rows_ = options.max_logit_rows;
+  auto activations = Activations::allocate(config_, plan_, max_rows_, max_logit_rows_, backend_);
+  if (!activations) return tl::unexpected(activations.error());
+  activations_ = std::move(*activations);
+  iota_.resize(static_cast<std::size_t>(max_logit_rows_));
+  std::iota(iota_.begin(), iota_.end(), 0);
+  sequences_.reserve(static_cast<std::size_t>(max_rows_));
+
+  const std::string formats = std::string(transport::name_of(*format)) + " " + backend_.arithmetic_id() +
+                              " slices " + std::to_string(plan_.o_slices * plan_.ranks) + " " +
+                              std::to_string(plan_.down_slices * plan_.ranks);
+  auto fingerprint = model_fingerprint(config_, *file_, formats, ranks_);
+  if (!fingerprint) return tl::unexpected(fingerprint.error());
+  fingerprint_ = std::move(*fingerprint);
+  return {};
+}
+
+Result<void> RankTransformer::load_rope(std::int32_t positions) {
+  const std::size_t entries =
+      static_cast<std::size_t>(positions) * static_cast<std::size_t>(config_.head_dim / 2);
+  const auto bytes = static_cast<std::int64_t>(entries * sizeof(float));
+  auto cos = backend_.allocate(bytes, "rope cos");
+  if (!cos) return tl::unexpected(cos.error());
+  auto sin = backend_.allocate(bytes, "rope sin");
+  if (!sin) return tl::unexpected(sin.error());
+  rope_cos_ = std::move(*cos);
+  rope_sin_ = std::move(*sin);
+  rope_ = {static_cast<const float*>(rope_cos_->data()), static_cast<const float*>(rope_sin_->data()),
+           positions};
+  fill_rope_angles(config_, positions, {static_cast<float*>(rope_cos_->data()), entries},
+                   {static_cast<float*>(rope_sin_->data()), entries});
+  return {};
+}
+
+void RankTransformer::check_batch(const StepBatch& batch) const {
+  const auto rows = static_cast<std::int32_t>(batch.tokens.size());
+  LEADLINE_CHECK(rows > 0 && rows <= max_rows_, "a step has 1 to max_rows rows");
+  LEADLINE_CHECK(static_cast<std::int32_t>(batch.logit_rows.size()) <= max_logit_rows_,
+                 "too many logit rows");
+  std::int32_t next = 0;
+  for (const SequenceRows& sequence : batch.sequences) {
+    LEADLINE_CHECK(sequence.first_row == next && sequence.rows > 0, "sequences cover the rows in order");
+    LEADLINE_CHECK(
+        sequence.first_position >= 0 && sequence.first_position + sequence.rows <= rope_.max_positions,
+        "positions beyond the RoPE table");
+    next += sequence.rows;
+  }
+  LEADLINE_CHECK(next == rows, "sequences cover all rows");
+  for (const std::int32_t token : batch.tokens)
+    LEADLINE_CHECK(token >= 0 && token < config_.vocab, "token id beyond the vocabulary");
+  for (const std::int32_t row : batch.logit_rows)
+    LEADLINE_CHECK(row >= 0 && row < rows, "logit row beyond the step");
+}
+
+// x = embedding of the tokens, everywhere whole.
+void RankTransformer::begin(const StepBatch& batch) {
+  check_batch(batch);
+  sequences_.assign(batch.sequences.begin(), batch.sequences.end());
+  backend_.embed(weights_.embedding, batch.tokens,
+                 activations_.residual(static_cast<std::int64_t>(batch.tokens.size())));
+}
+
+// Layers [first, last) over the residual of this step; 0 <= first <= last <= layers.
+Result<void> RankTransformer::run_layers(const StepBatch& batch, KvPool& pool, std::int32_t first,
+                                         std::int32_t last) {
+  const auto rows = static_cast<std::int64_t>(batch.tokens.size());
+  for (std::int32_t layer = first; layer < last; ++layer) {
+    for (std::size_t i = 0; i < sequences_.size(); ++i)
+      sequences_[i].kv.base =
+          batch.sequences[i].kv.base + static_cast<std::uint32_t>(layer) * batch.layer_unit_step;
+    if (auto done = attention(layer, rows, pool); !done) return done;
+    if (auto done = feed_forward(layer, rows); !done) return done;
+  }
+  return {};
+}
+
+// x += o(attention(q, k, v)), q, k, v = qkv(norm(x))
+Result<void> RankTransformer::attention(std::int32_t layer, std::int64_t rows, KvPool& pool) {
+  const LayerWeights& w = weights_.layers[static_cast<std::size_t>(layer)];
+  const FloatMatrix x = activations_.residual(rows), normed = activations_.normed(rows);
+  const FloatMatrix qkv = activations_.qkv(rows), attended = activations_.attended(rows);
+  AttentionShape shape;
+  shape.query_heads = static_cast<std::int32_t>(plan_.query_heads.count);
+  shape.kv_heads = static_cast<std::int32_t>(plan_.kv_heads.count);
+  shape.head_dim = config_.head_dim;
+  shape.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config_.head_dim)));
+  shape.window = config_.window_of(layer);
+  const HeadNorm head_norm{w.q_norm.data(), w.k_norm.data(), config_.rms_eps};
+
+  backend_.rms_norm(x, w.attention_norm, config_.rms_eps, normed);
+  backend_.linear(normed, *w.qkv, w.qkv_bias, qkv);
+  backend_.rope_write_kv(qkv, shape, rope_, head_norm, sequences_, pool);
+  backend_.attention(qkv, shape, sequences_, pool, attended, {});
+  backend_.linear_sliced(attended, *w.o, activations_.own_partial(rows));
+  return add_to_residual(rows, w.o_bias);
+}
+
+// x += down(silu(gate) * up), gate, up = gate_up(norm(x))
+Result<void> RankTransformer::feed_forward(std::int32_t layer, std::int64_t rows) {
+  const LayerWeights& w = weights_.layers[static_cast<std::size_t>(layer)];
+  const FloatMatrix normed = activations_.normed(rows), gate_up = activations_.gate_up(rows);
+  const FloatMatrix gated = activations_.gated(rows);
+
+  backend_.rms_norm(activations_.residual(rows), w.ffn_norm, config_.rms_eps, normed);
+  backend_.linear(normed, *w.gate_up, w.gate_up_bias, gate_up);
+  backend_.silu_mul(gate_up, gated);
+  backend_.linear_sliced(gated, *w.down, activations_.own_partial(rows));
+  return add_to_residual(rows, w.down_bias);
+}
+
+// x += sum over ranks of the partials + bias. Every rank adds all partials, so x stays whole and equal
+// everywhere.
+Result<void> RankTransformer::add_to_residual(std::int64_t rows, std::span<const float> bias) {
+  const std::span<float> partials = activations_.partials(rows);
+  if (plan_.ranks > 1) {
+    const FloatMatrix own = activations_.own_partial(rows);
+    const std::span<const float> sent(own.data, static_cast<std::size_t>(own.rows * own.cols));
+    if (auto gathered =
+            lost(ranks_.all_gather(std::as_bytes(sent), std::as_writable_bytes(partials), nullptr));
+        !gathered)
+      return gathered;
+  }
+  backend_.add_partials(partials, plan_.ranks, bias, activations_.residual(rows));
+  return {};
+}
+
+// Final norm and head on whatever layer's output stands in x; each rank its share of the vocabulary, rank 0
+// gets all.
+Result<ConstFloatMatrix> RankTransformer::logits_at_exit(const StepBatch& batch) {
+  const auto rows = static_cast<std::int64_t>(batch.logit_rows.size());
+  const bool leads = plan_.rank == 0;
+  if (rows == 0) return ConstFloatMatrix(nullptr, 0, config_.vocab);
+  const FloatMatrix chosen = activations_.chosen(rows);
+  backend_.gather_rows(activations_.residual(static_cast<std::int64_t>(batch.tokens.size())),
+                       batch.logit_rows, chosen);
+  backend_.rms_norm(chosen, weights_.final_norm, config_.rms_eps, chosen);
+
+  const FloatMatrix share = activations_.share_of(plan_.rank, rows);
+  if (weights_.head)
+    backend_.linear(chosen, *weights_.head, {},
+                    FloatMatrix(share.data, rows, plan_.vocab.count, share.row_stride));
+  const FloatMatrix logits = activations_.logits(rows);
+  if (plan_.ranks > 1) {
+    const std::span<const float> sent(share.data, static_cast<std::size_t>(rows * share.cols));
+    const std::span<float> all = leads ? activations_.shares(rows) : std::span<float>();
+    if (auto got = lost(ranks_.gather(std::as_bytes(sent), std::as_writable_bytes(all), 0, nullptr)); !got)
+      return tl::unexpected(got.error());
+    if (!leads) return ConstFloatMatrix(nullptr, 0, config_.vocab);
+    for (int rank = 0; rank < plan_.ranks; ++rank) {  // (ranks, rows, share) -> (rows, ranks * share)
+      const FloatMatrix columns(logits.data + rank * plan_.vocab_share, rows, plan_.vocab_share,
+                                logits.row_stride);
+      backend_.gather_rows(activations_.share_of(rank, rows), std::span(iota_).first(batch.logit_rows.size()),
+                           columns);
+    }
+  }
+  return ConstFloatMatrix(logits.data, rows, config_.vocab, logits.row_stride);
+}
+
+Result<ConstFloatMatrix> RankTransformer::forward(const StepBatch& batch, KvPool& pool) {
+  begin(batch);
+  if (auto ran = run_layers(batch, pool, 0, config_.layers); !ran) return tl::unexpected(ran.error());
+  return logits_at_exit(batch);
+}
+
+Result<void> check_options(const ModelConfig& config, const TransformerOptions& options) {
+  const auto out_of_range = [](const char* name, std::int64_t value) {
+    return monitoring::fail(Errc::configuration,
+                            std::string(name) + " = " + std::to_string(value) + ": out of range");
+  };
+  if (options.max_rows < 1 || options.max_rows > (1 << 20)) return out_of_range("max_rows", options.max_rows);
+  if (options.max_logit_rows < 1 || options.max_logit_rows > options.max_rows)
+    return out_of_range("max_logit_rows", options.max_logit_rows);
+  if (options.max_positions < 1 || options.max_positions > config.max_positions)
+    return monitoring::fail(Errc::configuration, "max_positions = " + std::to_string(options.max_positions) +
+                                                     ": the model has max_position_embeddings = " +
+                                                     std::to_string(config.max_positions));
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Transformer>> Transformer::load(const ModelConfig& config,
+                                                       const TransformerOptions& options, Backend& backend,
+                                                       transport::Communicator& ranks) {
+  if (auto ok = check_options(config, options); !ok) return tl::unexpected(ok.error());
+  const auto plan = ShardPlan::make(config, ranks.rank(), ranks.size());
+  if (!plan) return tl::unexpected(plan.error());
+  auto made = std::make_unique<RankTransformer>(config, *plan, backend, ranks);
+  if (auto loaded = made->load(options); !loaded) return tl::unexpected(loaded.error());
+  return std::unique_ptr<Transformer>(std::move(made));
+}
+
+}  // namespace leadline::worker

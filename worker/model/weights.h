@@ -1,0 +1,55 @@
+#pragma once
+// Weights: one rank's share of a checkpoint as immutable device tensors, one field per tensor with its shape.
+// Not the file (weight_file) and not the forward pass (transformer). Thread: made once, then immutable.
+// Invariants: linear layers are packed in one format; norms and biases are f32 as the checkpoint has them;
+// the embedding table stays in the mapped file. Destroyed before backend and WeightFile. Shapes: D hidden, Hq
+// and Hk this rank's query and KV heads, d head_dim, F this rank's FFN channels, V its vocabulary rows.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "worker/backend/backend.h"
+#include "worker/model/model_config.h"
+#include "worker/model/shard_plan.h"
+#include "worker/model/weight_file.h"
+
+namespace leadline::worker {
+
+struct LayerWeights {
+  std::span<const float> attention_norm;  // (D)
+  std::unique_ptr<PackedMatrix> qkv;      // ((Hq + 2 Hk) d, D): q, k, v stacked
+  std::span<const float> qkv_bias;        // ((Hq + 2 Hk) d) or empty
+  std::span<const float> q_norm, k_norm;  // (d) or empty
+  std::unique_ptr<PackedMatrix> o;        // (D, Hq d), o_slices
+  std::span<const float> o_bias;          // (D) or empty; added once, after the sum over ranks
+  std::span<const float> ffn_norm;        // (D)
+  std::unique_ptr<PackedMatrix> gate_up;  // (2 F, D): gate, up stacked
+  std::span<const float> gate_up_bias;    // (2 F) or empty
+  std::unique_ptr<PackedMatrix> down;     // (D, F), down_slices
+  std::span<const float> down_bias;       // (D) or empty; added once, after the sum over ranks
+};
+
+struct Weights {
+  WeightPart embedding;  // (all V, D), in the mapped file
+  std::vector<LayerWeights> layers;
+  std::span<const float> final_norm;   // (D)
+  std::unique_ptr<PackedMatrix> head;  // (V, D); null where this rank's share is empty
+  DType format = DType::f32;
+  std::vector<std::unique_ptr<Buffer>> vectors;  // what the spans above point into
+  std::int64_t bytes = 0;                        // of packed matrices and vectors
+
+  // done, total: bytes of this rank's share of the checkpoint.
+  using Progress = std::function<void(std::uint64_t done, std::uint64_t total)>;
+  // malformed_file or unsupported_model naming the tensor; out_of_memory from the backend.
+  static Result<Weights> load(const WeightFile& file, const ModelConfig& config, const ShardPlan& plan,
+                              DType format, Backend& backend, const Progress& progress);
+};
+
+// "auto" | "f32" | "bf16" | "f16" -> the format to pack in; auto is what config.json says, else the tensors'
+// own type.
+Result<DType> weight_format(const std::string& wanted, const ModelConfig& config, const WeightFile& file);
+
+}  // namespace leadline::worker
