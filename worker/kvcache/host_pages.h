@@ -1,8 +1,9 @@
 #pragma once
 // HostPages: slots of the host swap buffer, which every rank has in the same number and order. Not the bytes
-// (step_executor moves them when the plan says so) and not a cache: a slot holds the page of one preempted
-// sequence. Thread: the step thread of rank 0. Invariants as PagePool's, without sharing: HostPageRef is
-// move-only and frees its slot.
+// (step_executor moves them when the plan says so) and not a cache: a slot holds a page of one preempted
+// sequence.
+// Thread: the step thread of rank 0.
+// Invariants: as PagePool's, without sharing: HostPageRef is move-only and frees its slot.
 
 #include <cstdint>
 #include <optional>

@@ -2,8 +2,8 @@
 // KvLayout: how pages map to the backend's units, and so how a sequence's page list becomes a KvTable. Not
 // ownership. Built: `uniform` (one table for all layers and heads; counts equal everywhere). Declared for
 // compression: one table per layer, or per (layer, head), where a page is one layer's, or one head's, unit
-// range; the PageTable then holds several lists. Thread: values. The same on every rank but for kv_heads,
-// which is the rank's own.
+// range, and a sequence has several lists.
+// Thread: values. The same on every rank but for kv_heads, which is the rank's own.
 
 #include <cstdint>
 

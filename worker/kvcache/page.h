@@ -1,9 +1,8 @@
 #pragma once
 // Pages as types: PageId names one, PageRef holds one, PinnedPage keeps one locked while a step uses it. Not
-// memory: a page is a slab of units in the backend's KvPool (kv_layout.h says which), here only its ownership
-// is known. Thread: the step thread of rank 0; other ranks see ids only (in the StepPlan). Invariants:
-//   1. A page is free, held (PageRef or PinnedPage exists) or reusable (committed, held by nobody); never two
-//   of these.
+// memory: a page is a slab of units in the backend's KvPool (kv_layout.h says which); here only its
+// ownership. Thread: the step thread of rank 0; other ranks see ids only (in the StepPlan). Invariants:
+//   1. A page is free, or held (a PageRef or PinnedPage exists), or reusable (committed, held by nobody).
 //   2. Handles are move-only: a page cannot leak or be freed twice; sharing is the named function share().
 //   3. A committed page's slots are all filled and never written again.
 

@@ -1,12 +1,12 @@
 #pragma once
 // PagePool: which pages are free, held, or reusable, by count. Allocates ids; not memory (backend KvPool) and
-// not contents (prefix_index knows what a committed page holds). Thread: the step thread of rank 0. Outlives
-// every handle (checked in the destructor). Invariants:
+// not contents (prefix_index knows what a committed page holds).
+// Thread: the step thread of rank 0. Outlives every handle (checked in the destructor).
+// Invariants:
 //   1. used() + reusable() + free() == pages(); used = referenced or pinned.
 //   2. Free pages are handed out lowest number first after start, then last freed first: deterministic.
-//   3. Reusable pages are ordered by release, oldest first. Holders release a sequence's last page first, so
-//   that a chain's
-//      tail is older than its head and eviction never cuts a chain in the middle while its tail stays.
+//   3. Reusable pages are ordered by release, oldest first. Holders release a sequence's last page first: the
+//      tail of a chain is older than its head, so eviction takes chains from their ends.
 
 #include <cstdint>
 #include <optional>

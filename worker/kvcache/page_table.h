@@ -1,9 +1,13 @@
 #pragma once
 // PageTable: the pages of one sequence in slot order, and how many slots are in use. Not tokens, not keys
 // (sequence_cache). Uniform layout: one list for all layers and heads (kv_layout.h); slots are physical,
-// positions are the sequence's own affair. Thread: the step thread of rank 0. Invariants: exactly ceil(slots
-// / 16) pages; a slot is written only on a page that nobody else holds and that is not committed (else it is
-// copied first); pages are released last first.
+// positions are the sequence's own affair.
+// Thread: the step thread of rank 0.
+// Invariants:
+//   1. Exactly ceil(slots / 16) pages.
+//   2. A slot is written only on a page that nobody else holds and that is not committed (else: copied
+//   first).
+//   3. Pages are released last first.
 
 #include <cstdint>
 #include <span>
@@ -29,6 +33,7 @@ class PageTable {
   // Free pages that append(n) takes: the new ones, and one for the copy of a last page that may not be
   // written.
   [[nodiscard]] std::uint32_t pages_needed(std::uint32_t n) const;
+  [[nodiscard]] bool last_needs_copy() const;  // the next slot is on a page that may not be written
   // Pages that nobody else holds: what leaves the "used" count when this table goes.
   [[nodiscard]] std::uint32_t sole_pages() const;
 
@@ -49,8 +54,6 @@ class PageTable {
   [[nodiscard]] std::vector<PageRef> take();
 
  private:
-  [[nodiscard]] bool last_needs_copy() const;
-
   PagePool* pool_;
   std::vector<PageRef> refs_;
   std::vector<std::uint32_t> ids_;  // refs_[i].id(), contiguous for the device view

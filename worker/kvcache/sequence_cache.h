@@ -1,16 +1,20 @@
 #pragma once
 // SequenceCache: the KV of every sequence as the step loop sees it: prefix hits, reservation, commit, swap,
 // release. Collects the page moves that the StepPlan must carry. Not a scheduler (it refuses, it never
-// chooses) and not device memory. Thread: the step thread of rank 0; other ranks follow the plan. One step:
-// drop/swap_out, swap_in, admit, reserve (in that order) -> take_moves() into the plan -> execute -> commit.
+// chooses) and not device memory. Thread: the step thread of rank 0; other ranks follow the plan.
+//
+// One step: release, swap_out, swap_in, admit, reserve (in that order) -> take_moves() into the plan ->
+// execute
+// -> commit.
 // Invariants:
-//   1. Tokens in the cache of a sequence = slots 0..computed()-1, in order, KV of all layers present.
-//   2. A page enters the prefix index only when all its 16 tokens were committed; a hit ends on a page
-//   boundary before the last
-//      known token, so at least one token is always run (X6).
-//   3. Within one plan no move reads what an earlier one overwrote: sources of copies and host slots being
-//   read stay held until
-//      take_moves(); executing swap_out, swap_in, copies, rows in that order is then safe.
+//   1. Slots 0..computed()-1 of a sequence hold its tokens in order, with KV of all layers.
+//   2. A page enters the prefix index only when all its 16 tokens are committed; a hit ends on a page
+//   boundary
+//      before the last known token, so at least one token is always run (X6).
+//   3. No move of a plan reads what an earlier one overwrote: sources of copies, host slots being read and
+//   pages
+//      that moves still write stay held until take_moves(). Executing swap_out, swap_in, copies, rows in that
+//      order is then safe.
 //   4. Swapped out and in again, a sequence has the same slots with the same bytes, maybe on other pages.
 
 #include <cstdint>
@@ -75,9 +79,10 @@ class SequenceCache {
   // Slots for the next n tokens after computed(), evicting reusable pages where needed. False: not enough
   // pages, nothing changed for this sequence. REQUIRES: admitted, not swapped out, nothing reserved.
   [[nodiscard]] bool reserve(SequenceId id, std::uint32_t n);
-  // The first tokens.size() of the reserved slots now have KV in all layers; the rest (rejected drafts) is
-  // given back. Full pages become reusable for others. REQUIRES: reserved >= tokens.size(), all earlier
-  // tokens committed.
+  // The first tokens.size() of the reserved slots now have KV in all layers; the rest (rejected drafts, a row
+  // not run) is given back. Full pages become reusable for others. Call it after every reserve, with no
+  // tokens if the step did not run the sequence. REQUIRES: reserved >= tokens.size(); tokens equal the known
+  // ones at their positions.
   void commit(SequenceId id, std::span<const std::int32_t> tokens);
 
   // All pages to host slots. False: too few host slots, nothing changed (drop the sequence instead).
@@ -97,7 +102,8 @@ class SequenceCache {
   [[nodiscard]] bool swapped(SequenceId id) const;
   [[nodiscard]] std::uint32_t computed(SequenceId id) const;  // tokens with KV
   [[nodiscard]] std::uint32_t device_pages(SequenceId id) const;
-  [[nodiscard]] std::uint32_t sole_pages(SequenceId id) const;  // that would become available if it went
+  [[nodiscard]] std::uint32_t sole_pages(SequenceId id) const;   // that would become available if it went
+  [[nodiscard]] std::uint32_t tail_copies(SequenceId id) const;  // 1 if the next reserve copies the last page
   [[nodiscard]] std::uint32_t host_pages(SequenceId id) const;
   // Pages in slot order, reserved ones included: StepPlan's table. Valid until the next call on this
   // sequence.
@@ -111,7 +117,8 @@ class SequenceCache {
   Sequence& at(SequenceId id);
   [[nodiscard]] const Sequence& at(SequenceId id) const;
   [[nodiscard]] bool make_free(std::uint32_t pages);
-  void index_full_pages(Sequence& s);
+  void extend_keys(Sequence& s) const;
+  void index_page(Sequence& s, std::uint32_t page);
 
   // Constant after construction.
   SequenceCacheOptions options_;
@@ -121,6 +128,7 @@ class SequenceCache {
   PrefixIndex index_;
   std::unordered_map<SequenceId, std::unique_ptr<Sequence>> sequences_;
   PlanMoves moves_;
+  std::uint64_t plan_ = 1;              // counts take_moves
   std::vector<PageRef> keep_pages_;     // sources of copies, until take_moves()
   std::vector<HostPageRef> keep_host_;  // slots being read, until take_moves()
 };

@@ -1,7 +1,7 @@
 #pragma once
 // Philox 4x32-10: a counter-based generator (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as
-// 1, 2, 3", SC 2011). Not a stream: the output is a function of (key, counter) and nothing else. Known
-// answers are in the test. Thread: any; pure.
+// 1, 2, 3", SC 2011). Not a stream: the output is a function of (key, counter) and nothing else.
+// Thread: any; pure. Known answers are in the test.
 
 #include <array>
 #include <cstddef>

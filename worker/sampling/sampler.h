@@ -1,10 +1,10 @@
 #pragma once
 // Sampler: logits of one row -> one token, a pure function. Not random: the noise is a function of (seed,
 // position, token id) (exactness X3), so batch, ranks, restarts and speculation do not change an answer.
-// Order: mask -> bias -> repetition, frequency, presence -> log-softmax (reported logprobs) -> temperature ->
-// top-k -> top-p
-// -> min-p -> argmax of log p + Gumbel noise. Greedy (temperature <= 0) is argmax without noise; ties go to
-// the smaller id. Thread: any; no state but scratch passed in.
+// Order: mask -> bias -> repetition, frequency, presence -> log-softmax (reported logprobs) -> temperature
+// -> top-k -> top-p -> min-p -> argmax of log p + Gumbel noise.
+// Greedy (temperature <= 0) is argmax without noise; ties go to the smaller id.
+// Thread: any; no state but scratch passed in.
 //
 // Definitions, as Hugging Face's warpers and vLLM have them:
 //   bias        added to the raw logit; ids out of range are ignored, an id given twice is added twice
@@ -12,11 +12,10 @@
 //   frequency   l -= f * count in generated;  presence: l -= p if in generated (OpenAI)
 //   top-k       the k largest
 //   top-p       an id stays while the probability of all ids before it (descending) is < p: the id that
-//   crosses p stays, and the
-//               first always does; probabilities are those after top-k, renormalised
+//               crosses p stays, and the first always does; probabilities after top-k, renormalised
 //   min-p       p_i >= min_p * p_max
 // Equal values order by id, smaller first, in every filter. Ids >= allowed_vocab, banned ids and NaN have no
-// probability at all (they are masked before log-softmax); +inf counts as the largest float.
+// probability at all (masked before log-softmax); +inf counts as the largest float.
 
 #include <cstdint>
 #include <span>

@@ -5,25 +5,26 @@
 //
 // Order. Every sequence has one rank for life: (arrival_step - priority * aging_steps, arrival). A level of
 // priority is thus worth aging_steps steps of waiting, and whoever waits is overtaken by finitely many: no
-// starvation. The first in rank is never preempted, so it always advances, and all work finishes. Tokens.
-// Decodes first, one token each, every step: a decode waits for at most one step of max_step_tokens tokens.
-// The rest of the budget goes to prefills in rank order, shared evenly but in chunks of at least
-// min_chunk_tokens. Pages. A sequence that needs pages takes them from the free and reusable ones, else from
-// sequences of lower rank, last first: swapped out if the host has room, else dropped (its tokens are
-// computed again). The last in rank waits instead. Admission. In rank order, swapped and waiting alike,
-// stopping at the first that does not fit: no new sequence passes a swapped one that outranks it (of equal
-// priority: any swapped one). It fits if its known tokens and all that running ones are still to compute fit,
-// with one page to spare per running sequence. One of strictly higher priority may push running ones of lower
-// rank and priority out.
+// starvation. The first in rank is never preempted, so it always advances, and all work finishes.
+//
+// Tokens. Decodes first, one token each, in every step: a decode waits for at most one step of
+// max_step_tokens tokens. The rest of the budget goes to prefills in rank order, in equal shares of at least
+// min_chunk_tokens.
+//
+// Pages. A sequence that needs pages takes them from the free and reusable ones, else from sequences of lower
+// rank, last first: swapped out if the host has room, else dropped (its tokens are computed again). The last
+// in rank keeps its pages and waits.
+//
+// Admission. In rank order, swapped and waiting alike, up to the first that does not fit: no new sequence
+// passes a swapped one that outranks it (of equal priority: any swapped one), nor one that waits for pages. A
+// sequence fits if its known tokens and all those that running ones have still to compute fit, with one page
+// to spare per running sequence. It may push out running ones of both lower rank and strictly lower priority.
 //
 // A preempted sequence's answer stays == because nothing that its tokens depend on changes:
-//   - its tokens so far are kept, never sampled again; the next one has the same position, hence the same
-//   noise (X3);
-//   - swapped: the same bytes return in the same slot order; attention walks slots, not page numbers (X1);
-//   - dropped: prompt and generated tokens are run again as prompt chunks; a row's bits do not depend on
-//   chunking, batch, or on
-//     whether earlier KV is fresh, from a prefix hit or from a page (X1), so KV and logits are the same bits
-//     again.
+// - its tokens so far are kept, never sampled again; the next has the same position, so the same noise (X3);
+// - swapped: the same bytes return in the same slot order; attention walks slots, not page numbers (X1);
+// - dropped: prompt and generated tokens run again as prompt chunks; a row's bits do not depend on chunking,
+//   batch, or on whether earlier KV is fresh, from a prefix hit or from a page (X1): the same bits again.
 
 #include <cstdint>
 #include <span>
@@ -43,25 +44,23 @@ enum class SequenceState : std::uint8_t {
 struct SequenceView {
   SequenceId id;
   SequenceState state = SequenceState::waiting;
-  std::uint64_t arrival = 0;       // unique, ascending; kept over preemptions
-  std::uint64_t arrival_step = 0;  // step counter when it arrived
-  std::int32_t priority = 0;       // higher first
-  std::uint32_t known_tokens = 0;  // prompt + generated
-  std::uint32_t computed_tokens =
-      0;  // of these, with KV; waiting: length of the prefix hit it would have (0 is safe)
-  std::uint32_t device_pages =
-      0;  // running: pages held; waiting: pages of the hit that others hold already (0 is safe)
-  std::uint32_t sole_pages = 0;  // running: of device_pages, held by nobody else
-  std::uint32_t host_pages = 0;  // swapped
+  std::uint64_t arrival = 0;          // unique, ascending; kept over preemptions
+  std::uint64_t arrival_step = 0;     // step counter when it arrived
+  std::int32_t priority = 0;          // higher first
+  std::uint32_t known_tokens = 0;     // prompt + generated
+  std::uint32_t computed_tokens = 0;  // with KV; waiting: the prefix hit it would have (0 is safe)
+  std::uint32_t device_pages = 0;     // held; waiting: pages of the hit that others hold (0 is safe)
+  std::uint32_t sole_pages = 0;       // running: of device_pages, held by nobody else
+  std::uint32_t tail_copies = 0;      // running: 1 if its last page must be copied before it is written
+  std::uint32_t host_pages = 0;       // swapped
 };
 
 struct SchedulerLimits {
   std::uint32_t max_sequences = 64;     // on the device at once
   std::uint32_t max_step_tokens = 512;  // rows of one step; REQUIRES >= max_sequences
-  std::uint32_t min_chunk_tokens =
-      64;  // a prefill chunk is this long unless the prompt or the budget ends; REQUIRES > 0
-  std::uint32_t aging_steps = 256;  // steps of waiting that outweigh one level of priority
-  std::uint32_t total_pages = 0;    // of the pool; REQUIRES > 0
+  std::uint32_t min_chunk_tokens = 64;  // of a prefill, unless prompt or budget end; REQUIRES > 0
+  std::uint32_t aging_steps = 256;      // steps of waiting that outweigh one level of priority
+  std::uint32_t total_pages = 0;        // of the pool; REQUIRES > 0
 };
 
 struct CacheView {
@@ -71,8 +70,7 @@ struct CacheView {
 
 struct ScheduledSequence {
   SequenceId id;
-  std::uint32_t tokens =
-      0;  // from computed on, at least 1; for an admitted one at most what its real hit leaves
+  std::uint32_t tokens = 0;  // from computed on, >= 1; admitted: at most what its real hit leaves
   friend bool operator==(const ScheduledSequence&, const ScheduledSequence&) = default;
 };
 

@@ -36,7 +36,20 @@ struct StepPlan {
   friend bool operator==(const StepPlan&, const StepPlan&) = default;
 };
 
+// Limits of the encoding, far above what a step needs; to_bytes REQUIRES them, step_plan_from_bytes refuses
+// beyond them.
+inline constexpr std::uint32_t kMaxPlanMoves = 1U << 20;  // entries of each of the three lists
+inline constexpr std::uint32_t kMaxPlanSequences = 1U << 16;
+inline constexpr std::uint32_t kMaxPlanTokens = 1U << 20;      // of one sequence
+inline constexpr std::uint32_t kMaxPlanTablePages = 1U << 20;  // of one sequence
+
+// Little endian: u32 magic "LSP1", u64 step, swap_out, swap_in, copies (each u32 count, then pairs of u32),
+// u32 count of sequences, and per sequence: u64 id, u32 first_position, u32 kv_before, u8 logits, tokens (u32
+// count, i32 each), table (u32 count, u32 each). Between ranks of one build only.
 std::vector<std::byte> to_bytes(const StepPlan& plan);
-Result<StepPlan> step_plan_from_bytes(std::span<const std::byte> bytes);  // malformed_file on anything odd
+// malformed_file, with the field and value: short, trailing bytes, a count beyond its limit, no tokens,
+// unknown logits, or a table that does not hold kv_before + tokens slots. Allocates at most what the bytes
+// can fill.
+Result<StepPlan> step_plan_from_bytes(std::span<const std::byte> bytes);
 
 }  // namespace leadline::worker

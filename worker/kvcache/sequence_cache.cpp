@@ -1,0 +1,236 @@
+#include "worker/kvcache/sequence_cache.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "monitoring/check.h"
+
+namespace leadline::worker {
+
+struct SequenceCache::Sequence {
+  explicit Sequence(PageTable pages) : table(std::move(pages)) {}
+  PageTable table;                   // empty while waiting or swapped
+  std::vector<std::int32_t> tokens;  // known at add, then extended by commits
+  kvstore::BlockKey root;
+  std::vector<kvstore::BlockKey> keys;  // of the full blocks of `tokens`
+  std::vector<HostPageRef> host;        // in slot order while swapped
+  std::uint32_t computed = 0;           // tokens with KV
+  std::uint32_t reserved = 0;           // slots behind them
+  std::uint64_t moved_in = 0;           // the plan that moves pages of this sequence
+  bool admitted = false, swapped = false;
+};
+
+SequenceCache::SequenceCache(SequenceCacheOptions options)
+    : options_(std::move(options)), pool_(options_.pages), host_(options_.host_pages), index_(pool_) {}
+
+SequenceCache::~SequenceCache() = default;
+
+SequenceCache::Sequence& SequenceCache::at(SequenceId id) {
+  const auto it = sequences_.find(id);
+  LEADLINE_CHECK(it != sequences_.end(), "a sequence that the cache does not know");
+  return *it->second;
+}
+const SequenceCache::Sequence& SequenceCache::at(SequenceId id) const {
+  return const_cast<SequenceCache*>(this)->at(id);  // the one lookup, for both
+}
+
+bool SequenceCache::make_free(std::uint32_t pages) {
+  if (pages <= pool_.free()) return true;
+  if (pages > pool_.free() + pool_.reusable()) return false;
+  index_.evict(pages - pool_.free());
+  return true;
+}
+
+void SequenceCache::extend_keys(Sequence& s) const {
+  if (!options_.prefix_reuse) return;
+  const std::span<const std::int32_t> tokens(s.tokens);
+  while ((s.keys.size() + 1) * kPageTokens <= tokens.size())
+    s.keys.push_back(kvstore::next_key(s.keys.empty() ? s.root : s.keys.back(),
+                                       tokens.subspan(s.keys.size() * kPageTokens, kPageTokens)));
+}
+
+// The page is full of computed tokens. If another sequence computed the same block first, take that page: the
+// bytes are equal (X1), memory is saved, and chains stay whole in the pool's order.
+void SequenceCache::index_page(Sequence& s, std::uint32_t page) {
+  if (PageRef same = index_.insert(s.keys[page], s.table.ref(page))) s.table.replace(page, std::move(same));
+}
+
+void SequenceCache::add(SequenceId id, std::span<const std::int32_t> known, const kvstore::TenantSalt& salt) {
+  LEADLINE_CHECK(!known.empty(), "a sequence without tokens");
+  auto s = std::make_unique<Sequence>(PageTable(pool_));
+  s->tokens.assign(known.begin(), known.end());
+  s->root = kvstore::root_key({.model_fingerprint = options_.model_fingerprint, .salt = salt});
+  extend_keys(*s);
+  LEADLINE_CHECK(sequences_.emplace(id, std::move(s)).second, "a sequence is added twice");
+}
+
+namespace {
+// Keys that a hit may use: whole pages before the last known token.
+std::span<const kvstore::BlockKey> usable_keys(const std::vector<kvstore::BlockKey>& keys,
+                                               std::size_t tokens) {
+  return std::span(keys).first(std::min(keys.size(), (tokens - 1) / kPageTokens));
+}
+}  // namespace
+
+PrefixHit SequenceCache::peek(SequenceId id) const {
+  const Sequence& s = at(id);
+  LEADLINE_CHECK(!s.admitted, "peeking for an admitted sequence");
+  const PrefixIndex::Match m = index_.match(usable_keys(s.keys, s.tokens.size()));
+  return {m.pages * kPageTokens, m.held_pages};
+}
+
+PrefixHit SequenceCache::admit(SequenceId id) {
+  const PrefixHit hit = peek(id);
+  Sequence& s = at(id);
+  for (std::uint32_t i = 0; i < hit.tokens / kPageTokens; ++i)
+    s.table.attach(index_.hold(s.keys[i]), kPageTokens);
+  s.computed = hit.tokens;
+  s.admitted = true;
+  return hit;
+}
+
+bool SequenceCache::reserve(SequenceId id, std::uint32_t n) {
+  Sequence& s = at(id);
+  LEADLINE_CHECK(s.admitted && !s.swapped && s.reserved == 0, "reserving for a sequence that cannot run");
+  if (!make_free(s.table.pages_needed(n))) return false;
+  const std::size_t copies = moves_.copies.size();
+  s.table.append(n, moves_.copies, keep_pages_);
+  if (moves_.copies.size() != copies) s.moved_in = plan_;
+  s.reserved = n;
+  return true;
+}
+
+void SequenceCache::commit(SequenceId id, std::span<const std::int32_t> tokens) {
+  Sequence& s = at(id);
+  LEADLINE_CHECK(tokens.size() <= s.reserved, "committing more than was reserved");
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const std::size_t position = s.computed + i;
+    if (position == s.tokens.size()) s.tokens.push_back(tokens[i]);
+    LEADLINE_CHECK(s.tokens[position] == tokens[i], "KV was computed for another token than the known one");
+  }
+  const std::uint32_t before = s.computed / kPageTokens;
+  s.computed += static_cast<std::uint32_t>(tokens.size());
+  s.reserved = 0;
+  s.table.truncate(s.computed);
+  extend_keys(s);
+  if (!options_.prefix_reuse) return;
+  for (std::uint32_t page = before; page < s.computed / kPageTokens; ++page) index_page(s, page);
+}
+
+bool SequenceCache::swap_out(SequenceId id) {
+  Sequence& s = at(id);
+  LEADLINE_CHECK(s.admitted && !s.swapped && s.reserved == 0, "swapping out a sequence that does not run");
+  LEADLINE_CHECK(s.moved_in != plan_, "a sequence is moved twice in one plan");
+  const auto pages = static_cast<std::uint32_t>(s.table.pages().size());
+  if (pages > host_.free()) return false;
+  for (std::uint32_t i = 0; i < pages; ++i) {
+    s.host.push_back(std::move(*host_.allocate()));
+    moves_.swap_out.push_back({s.table.page(i), s.host.back().id()});
+  }
+  s.table.clear();  // at once: swap_out is executed before anything that writes
+  s.swapped = true;
+  s.moved_in = plan_;
+  return true;
+}
+
+bool SequenceCache::swap_in(SequenceId id) {
+  Sequence& s = at(id);
+  LEADLINE_CHECK(s.swapped && s.moved_in != plan_,
+                 "swapping in a sequence that is not out, or left in this plan");
+  const auto pages = static_cast<std::uint32_t>(s.host.size());
+  // Hold what is still here first, so that making room does not evict it.
+  std::vector<PageRef> found(pages);
+  std::uint32_t missing = pages;
+  for (std::uint32_t i = 0; i < pages && i < s.keys.size() && (i + 1) * kPageTokens <= s.computed; ++i)
+    if ((found[i] = index_.hold(s.keys[i]))) --missing;
+  if (!make_free(missing)) {
+    while (!found.empty()) found.pop_back();  // last page first, as ever
+    return false;
+  }
+  for (std::uint32_t i = 0; i < pages; ++i) {
+    const std::uint32_t filled = std::min(kPageTokens, s.computed - i * kPageTokens);
+    const bool copied = !found[i];
+    if (copied) {
+      found[i] = std::move(*pool_.allocate());
+      moves_.swap_in.push_back({found[i].id(), s.host[i].id()});
+    }
+    s.table.attach(std::move(found[i]), filled);
+    if (copied && filled == kPageTokens && options_.prefix_reuse) index_page(s, i);
+    keep_host_.push_back(std::move(s.host[i]));
+  }
+  s.host.clear();
+  s.swapped = false;
+  s.moved_in = plan_;
+  return true;
+}
+
+void SequenceCache::fork(SequenceId from, SequenceId to) {
+  const Sequence& s = at(from);
+  LEADLINE_CHECK(s.admitted && !s.swapped && s.reserved == 0, "forking a sequence that does not run");
+  auto copy = std::make_unique<Sequence>(s.table.fork());
+  copy->tokens = s.tokens;
+  copy->root = s.root;
+  copy->keys = s.keys;
+  copy->computed = s.computed;
+  copy->moved_in = s.moved_in;
+  copy->admitted = true;
+  LEADLINE_CHECK(sequences_.emplace(to, std::move(copy)).second, "a sequence is added twice");
+}
+
+void SequenceCache::release(SequenceId id) {
+  Sequence& s = at(id);
+  if (s.moved_in == plan_) {  // moves in the plan still write its pages: nobody else may have them before
+    std::vector<PageRef> pages = s.table.take();
+    std::move(pages.rbegin(), pages.rend(), std::back_inserter(keep_pages_));
+  }
+  sequences_.erase(id);
+}
+
+bool SequenceCache::swapped(SequenceId id) const {
+  return at(id).swapped;
+}
+std::uint32_t SequenceCache::computed(SequenceId id) const {
+  return at(id).computed;
+}
+std::uint32_t SequenceCache::device_pages(SequenceId id) const {
+  return static_cast<std::uint32_t>(at(id).table.pages().size());
+}
+std::uint32_t SequenceCache::sole_pages(SequenceId id) const {
+  return at(id).table.sole_pages();
+}
+std::uint32_t SequenceCache::tail_copies(SequenceId id) const {
+  return at(id).table.last_needs_copy() ? 1 : 0;
+}
+std::uint32_t SequenceCache::host_pages(SequenceId id) const {
+  return static_cast<std::uint32_t>(at(id).host.size());
+}
+std::span<const std::uint32_t> SequenceCache::table(SequenceId id) const {
+  return at(id).table.pages();
+}
+
+std::vector<PinnedPage> SequenceCache::pin(SequenceId id) {
+  const Sequence& s = at(id);
+  std::vector<PinnedPage> pins;
+  for (std::uint32_t i = 0; i < s.table.pages().size(); ++i) pins.push_back(pool_.pin(s.table.ref(i)));
+  return pins;
+}
+
+PlanMoves SequenceCache::take_moves() {
+  ++plan_;
+  keep_pages_.clear();
+  keep_host_.clear();
+  return std::exchange(moves_, {});
+}
+
+CacheUsage SequenceCache::usage() const {
+  return {.pages = pool_.pages(),
+          .used = pool_.used(),
+          .reusable = pool_.reusable(),
+          .free = pool_.free(),
+          .host_pages = host_.slots(),
+          .host_free = host_.free(),
+          .indexed_pages = index_.entries(),
+          .evictions = index_.evictions()};
+}
+
+}  // namespace leadline::worker

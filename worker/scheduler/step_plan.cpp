@@ -1,0 +1,139 @@
+#include "worker/scheduler/step_plan.h"
+
+#include <bit>
+#include <cstring>
+#include <string>
+#include <type_traits>
+
+#include "monitoring/check.h"
+
+namespace leadline::worker {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "plans are copied as they lie in memory");
+constexpr std::uint32_t kMagic = 0x3150534C;  // "LSP1"
+constexpr std::uint64_t kSlotsPerPage = 16;
+
+class Writer {
+ public:
+  template <typename T>
+  void value(T v) {
+    raw(&v, sizeof v);
+  }
+  template <typename T>
+  void list(const std::vector<T>& values, std::uint32_t limit) {
+    static_assert(std::has_unique_object_representations_v<T>);
+    LEADLINE_CHECK(values.size() <= limit, "a step plan beyond its limits");
+    value(static_cast<std::uint32_t>(values.size()));
+    raw(values.data(), values.size() * sizeof(T));
+  }
+  std::vector<std::byte> bytes;
+
+ private:
+  void raw(const void* data, std::size_t n) {
+    if (n == 0) return;
+    const std::size_t at = bytes.size();
+    bytes.resize(at + n);
+    std::memcpy(bytes.data() + at, data, n);
+  }
+};
+
+// Reads or remembers the first thing that is wrong; after that every read gives nothing.
+class Reader {
+ public:
+  explicit Reader(std::span<const std::byte> bytes) : left_(bytes) {}
+  template <typename T>
+  T value(const char* field) {
+    T v{};
+    if (left_.size() < sizeof v) {
+      wrong(field, "is cut short", left_.size());
+      return v;
+    }
+    std::memcpy(&v, left_.data(), sizeof v);
+    left_ = left_.subspan(sizeof v);
+    return v;
+  }
+  std::uint32_t count(const char* field, std::uint32_t limit) {
+    const auto n = value<std::uint32_t>(field);
+    if (n > limit) wrong(field, "has too many entries:", n);
+    return failed() ? 0 : n;
+  }
+  template <typename T>
+  void list(std::vector<T>& out, const char* field, std::uint32_t limit) {
+    const std::uint64_t n = count(field, limit), bytes = n * sizeof(T);
+    if (bytes > left_.size()) wrong(field, "is longer than the bytes left, entries:", n);
+    if (failed() || n == 0) return;
+    out.resize(n);
+    std::memcpy(out.data(), left_.data(), bytes);
+    left_ = left_.subspan(bytes);
+  }
+  void wrong(const char* field, const char* what, std::uint64_t number) {
+    if (!failed()) error_ = std::string("step plan: ") + field + " " + what + " " + std::to_string(number);
+  }
+  [[nodiscard]] bool failed() const { return !error_.empty(); }
+  [[nodiscard]] const std::string& error() const { return error_; }
+  [[nodiscard]] std::size_t left() const { return left_.size(); }
+
+ private:
+  std::span<const std::byte> left_;
+  std::string error_;
+};
+
+void write_sequence(Writer& w, const SequenceStep& s) {
+  w.value(s.sequence.value);
+  w.value(s.first_position);
+  w.value(s.kv_before);
+  w.value(static_cast<std::uint8_t>(s.logits));
+  w.list(s.tokens, kMaxPlanTokens);
+  w.list(s.table, kMaxPlanTablePages);
+}
+
+SequenceStep read_sequence(Reader& r) {
+  SequenceStep s;
+  s.sequence = SequenceId{r.value<std::uint64_t>("sequence")};
+  s.first_position = r.value<std::uint32_t>("first_position");
+  s.kv_before = r.value<std::uint32_t>("kv_before");
+  const auto logits = r.value<std::uint8_t>("logits");
+  if (logits > static_cast<std::uint8_t>(LogitsWanted::all)) r.wrong("logits", "is", logits);
+  s.logits = static_cast<LogitsWanted>(logits);
+  r.list(s.tokens, "tokens", kMaxPlanTokens);
+  r.list(s.table, "table", kMaxPlanTablePages);
+  if (s.tokens.empty()) r.wrong("tokens", "is empty, sequence", s.sequence.value);
+  const std::uint64_t slots = std::uint64_t{s.kv_before} + s.tokens.size();
+  if (slots > s.table.size() * kSlotsPerPage) r.wrong("table", "is too short for slots:", slots);
+  if (std::uint64_t{s.first_position} + s.tokens.size() > UINT32_MAX)
+    r.wrong("first_position", "is", s.first_position);
+  return s;
+}
+
+}  // namespace
+
+std::vector<std::byte> to_bytes(const StepPlan& plan) {
+  Writer w;
+  w.value(kMagic);
+  w.value(plan.step);
+  w.list(plan.swap_out, kMaxPlanMoves);
+  w.list(plan.swap_in, kMaxPlanMoves);
+  w.list(plan.copies, kMaxPlanMoves);
+  LEADLINE_CHECK(plan.sequences.size() <= kMaxPlanSequences, "a step plan beyond its limits");
+  w.value(static_cast<std::uint32_t>(plan.sequences.size()));
+  for (const SequenceStep& s : plan.sequences) write_sequence(w, s);
+  return std::move(w.bytes);
+}
+
+Result<StepPlan> step_plan_from_bytes(std::span<const std::byte> bytes) {
+  Reader r(bytes);
+  StepPlan plan;
+  if (const auto magic = r.value<std::uint32_t>("magic"); magic != kMagic) r.wrong("magic", "is", magic);
+  plan.step = r.value<std::uint64_t>("step");
+  r.list(plan.swap_out, "swap_out", kMaxPlanMoves);
+  r.list(plan.swap_in, "swap_in", kMaxPlanMoves);
+  r.list(plan.copies, "copies", kMaxPlanMoves);
+  const std::uint32_t sequences = r.count("sequences", kMaxPlanSequences);
+  for (std::uint32_t i = 0; i < sequences && !r.failed(); ++i) plan.sequences.push_back(read_sequence(r));
+  if (r.left() != 0) r.wrong("end", "has bytes left over:", r.left());
+  if (r.failed()) return monitoring::fail(Errc::malformed_file, r.error());
+  return plan;
+}
+
+}  // namespace leadline::worker
