@@ -1,12 +1,13 @@
 #pragma once
-// Communicator: how the ranks of one worker exchange buffers. Not a reducer: sums over ranks are made by the backend from
-// all-gathered partials in a fixed tree (exactness X2), so no implementation may add floats.
+// Communicator: how the ranks of one worker exchange buffers. Not a reducer: sums over ranks are made by the
+// backend from all-gathered partials in a fixed tree (exactness X2), so no implementation may add floats.
 // Implementations: identity (one rank), MPI, shared memory, NCCL; one conformance suite for all of them.
 //
 // Thread: one owner (the step thread) calls every function; `fail` may be called from any thread.
 // Invariants:
 //   1. Every rank calls the same collectives in the same order with the same byte counts.
-//   2. No call waits longer than the stall limit: past it the call returns rank_lost naming the rank, and the group is dead:
+//   2. No call waits longer than the stall limit: past it the call returns rank_lost naming the rank, and the
+//   group is dead:
 //      every later call fails at once with the same error.
 //   3. An idle rank waits in await_plan only, asleep (no spinning), for as long as it takes.
 
@@ -14,6 +15,7 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "transport/errc.h"
@@ -31,17 +33,25 @@ class Communicator {
   [[nodiscard]] virtual int size() const = 0;
   [[nodiscard]] virtual const char* name() const = 0;  // "identity", "mpi", "shm", "nccl"
 
-  // recv has size() * send.size() bytes, rank r's part at r * send.size(). send may be recv's own part (in place).
-  virtual Result<void> all_gather(std::span<const std::byte> send, std::span<std::byte> recv, StreamHandle stream) = 0;
+  // recv has size() * send.size() bytes, rank r's part at r * send.size(). send may be recv's own part (in
+  // place).
+  virtual Result<void> all_gather(std::span<const std::byte> send, std::span<std::byte> recv,
+                                  StreamHandle stream) = 0;
   // As all_gather, but only `root`'s recv is written; others pass an empty recv.
-  virtual Result<void> gather(std::span<const std::byte> send, std::span<std::byte> recv, int root, StreamHandle stream) = 0;
+  virtual Result<void> gather(std::span<const std::byte> send, std::span<std::byte> recv, int root,
+                              StreamHandle stream) = 0;
   virtual Result<void> broadcast(std::span<std::byte> buffer, int root, StreamHandle stream) = 0;
   virtual Result<void> barrier() = 0;
 
-  // Rank 0 hands one plan (opaque bytes, at most kMaxPlanBytes) to every other rank. Returns when it is on its way.
+  // Rank 0 hands one plan (opaque bytes, at most kMaxPlanBytes) to every other rank. Returns when it is on
+  // its way.
   virtual Result<void> announce_plan(std::span<const std::byte> plan) = 0;
-  // Ranks > 0 sleep until the next plan is there. Returns rank_lost when rank 0 is gone. An empty plan means: leave.
+  // Ranks > 0 sleep until the next plan is there. Returns rank_lost when rank 0 is gone. An empty plan means:
+  // leave.
   virtual Result<std::vector<std::byte>> await_plan() = 0;
+
+  // Not blocking: rank_lost once the group is dead. An idle rank 0 asks it between its own waits.
+  virtual Result<void> check() { return {}; }
 
   // Ends the group: pending and later calls on all ranks return rank_lost with this reason. Any thread.
   virtual void fail(std::string_view reason) = 0;
