@@ -1,6 +1,7 @@
 #include "coordinator/text/utf8.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace leadline::coordinator {
 namespace {
@@ -62,6 +63,34 @@ std::size_t incomplete_tail(std::string_view bytes) {
     return step.incomplete && step.length == back ? back : 0;
   }
   return 0;
+}
+
+std::size_t well_formed_prefix(std::string_view text) {
+  std::size_t at = 0;
+  while (at < text.size()) {
+    if (at + 8 <= text.size()) {  // eight ASCII bytes at once
+      std::uint64_t word = 0;
+      std::memcpy(&word, text.data() + at, 8);
+      if ((word & 0x8080808080808080u) == 0) {
+        at += 8;
+        continue;
+      }
+    }
+    const Utf8Step step = utf8_step(text, at);
+    if (!step.valid) break;
+    at += step.length;
+  }
+  return at;
+}
+
+char32_t next_code_point(std::string_view text, std::size_t& at) {
+  const auto byte = [&](std::size_t i) -> char32_t { return static_cast<unsigned char>(text[at + i]); };
+  const char32_t lead = byte(0);
+  const std::size_t length = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+  char32_t code_point = length == 1 ? lead : lead & (0xFFu >> (length + 1));
+  for (std::size_t i = 1; i < length; ++i) code_point = (code_point << 6) | (byte(i) & 0x3Fu);
+  at += length;
+  return code_point;
 }
 
 void append_code_point(char32_t code_point, std::string& out) {

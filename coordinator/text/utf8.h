@@ -24,6 +24,11 @@ void append_lossy(std::string_view bytes, std::string& out);
 // Length of an unfinished sequence at the end of `bytes`, 0 when it ends at a boundary (or in something
 // broken).
 std::size_t incomplete_tail(std::string_view bytes);
+// Length of the longest well-formed prefix.
+std::size_t well_formed_prefix(std::string_view text);
+// REQUIRES: `text` is well-formed and `at` < text.size() a boundary in it; moves `at` behind the character.
+// For hot loops.
+char32_t next_code_point(std::string_view text, std::size_t& at);
 // Appends the encoding of a scalar value; U+FFFD for what is none.
 void append_code_point(char32_t code_point, std::string& out);
 
