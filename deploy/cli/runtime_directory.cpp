@@ -1,0 +1,52 @@
+#include "deploy/cli/runtime_directory.h"
+
+#include <fcntl.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+namespace leadline::deploy {
+
+Result<RuntimeDirectory> RuntimeDirectory::create() {
+  const char* base = "/tmp";
+  for (const char* variable : {"XDG_RUNTIME_DIR", "TMPDIR"}) {
+    const char* value = std::getenv(variable);
+    if (value != nullptr && access(value, W_OK) == 0) {
+      base = value;
+      break;
+    }
+  }
+  std::string path = std::string(base) + "/leadline-XXXXXX";
+  if (mkdtemp(path.data()) == nullptr) return fail(Errc::io, path + ": " + std::strerror(errno));
+  return RuntimeDirectory(path);
+}
+
+RuntimeDirectory::~RuntimeDirectory() {
+  std::error_code ignored;
+  if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+}
+
+Result<std::string> RuntimeDirectory::write_secret() const {
+  unsigned char bytes[32];
+  if (getrandom(bytes, sizeof bytes, 0) != static_cast<ssize_t>(sizeof bytes))
+    return fail(Errc::io, "no random bytes");
+  std::string text;
+  for (const unsigned char byte : bytes) {
+    text += "0123456789abcdef"[byte >> 4];
+    text += "0123456789abcdef"[byte & 15];
+  }
+  text += '\n';
+  const std::string path = path_ + "/control_secret";
+  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd < 0) return fail(Errc::io, path + ": " + std::strerror(errno));
+  const bool whole = write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  close(fd);
+  if (!whole) return fail(Errc::io, path + ": could not be written");
+  return path;
+}
+
+}  // namespace leadline::deploy

@@ -1,0 +1,174 @@
+#include "deploy/cli/up_options.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <filesystem>
+
+namespace leadline::deploy {
+namespace {
+
+constexpr int kMaxWorkers = 32, kMaxRanks = 64, kMaxPort = 65535;
+
+std::string default_model() {
+  const char* home = std::getenv("LEADLINE_HOME");  // the script ./leadline sets it
+  return (std::filesystem::path(home != nullptr ? home : ".") / "models/reference")
+      .lexically_normal()
+      .string();
+}
+
+std::string or_words(std::int64_t value, std::string_view words) {
+  return value == 0 ? std::string(words) : std::to_string(value);
+}
+
+void append(std::vector<std::string>& command, std::string_view flag, const std::string& value) {
+  if (value.empty()) return;
+  command.emplace_back(flag);
+  command.push_back(value);
+}
+
+void append_number(std::vector<std::string>& command, std::string_view flag, std::int64_t value) {
+  if (value != 0) append(command, flag, std::to_string(value));
+}
+
+}  // namespace
+
+void add_up_flags(CLI::App& command, UpOptions& o) {
+  if (o.model.empty()) o.model = default_model();
+  command.option_defaults()->always_capture_default();
+  const auto one_of = [](std::vector<std::string> values) { return CLI::IsMember(std::move(values)); };
+  command.add_option("--model", o.model, "Hugging Face checkpoint directory")->check(CLI::ExistingDirectory);
+  command.add_option("--served-model-name", o.served_model_name,
+                     "Name in the API; default: the directory's name");
+  command.add_option("--ranks", o.ranks, "Tensor-parallel ranks of each worker")
+      ->check(CLI::Range(1, kMaxRanks));
+  command.add_option("--workers", o.workers, "Workers (replicas of the model)")
+      ->check(CLI::Range(1, kMaxWorkers));
+  command.add_option("--host", o.host, "Address of the API");
+  command.add_option("--port", o.port, "Port of the API; 0: a free one")->check(CLI::Range(0, kMaxPort));
+  command
+      .add_option("--admin-port", o.admin_port, "Metrics and health; worker w: this + 1 + w; 0: free ones")
+      ->check(CLI::Range(0, kMaxPort - kMaxWorkers - 1));
+  command.add_option("--weights", o.weights, "Weight format")->check(one_of({"auto", "f32", "bf16", "f16"}));
+  command.add_option("--kv-dtype", o.kv_dtype, "KV pages' format")
+      ->check(one_of({"auto", "f32", "bf16", "f16"}));
+  command
+      .add_option("--kv-pool", o.kv_pool_bytes,
+                  "Bytes of KV pages per rank (512MiB, 2GiB, ...); 0: automatic")
+      ->transform(CLI::AsSizeValue(false));
+  command.add_option("--max-model-len", o.max_model_len, "Tokens of prompt and answer; 0: the model's own")
+      ->check(CLI::Range(0, 1 << 24));
+  command.add_option("--max-seqs", o.max_seqs, "Sequences running at once per worker")
+      ->check(CLI::Range(1, 1024));
+  command.add_option("--threads", o.threads, "Threads per rank; 0: cores divided by ranks")
+      ->check(CLI::Range(0, 1024));
+  command.add_option("--device", o.device, "Where the model runs")->check(one_of({"auto", "cpu", "cuda"}));
+  command.add_option("--api-key-file", o.api_key_file, "API keys, one a line; default: no keys asked for")
+      ->check(CLI::ExistingFile);
+  command.add_option("--tls-cert", o.tls_cert, "Certificate chain (PEM) of the API")
+      ->check(CLI::ExistingFile);
+  command.add_option("--tls-key", o.tls_key, "Its private key (PEM)")->check(CLI::ExistingFile);
+  command.add_option("--chat-template", o.chat_template, "Jinja file in place of the model's own")
+      ->check(CLI::ExistingFile);
+  command.add_option("--stall-limit-ms", o.stall_limit_ms, "A rank silent for longer within a step is lost")
+      ->check(CLI::Range(std::int64_t{100}, std::int64_t{3'600'000}));
+  command.add_flag("--log-json", o.log_json, "Log lines as JSON");
+  command.callback([&command, &o] {
+    o.port_given = command.count("--port") > 0;
+    o.admin_port_given = command.count("--admin-port") > 0;
+  });
+}
+
+std::string find_conflict(const UpOptions& o) {
+  if (o.tls_cert.empty() != o.tls_key.empty()) return "--tls-cert and --tls-key come together";
+  if (o.host.empty()) return "--host is empty";
+  const int last_admin = o.admin_port + o.workers;
+  if (o.port != 0 && o.admin_port != 0 && o.port >= o.admin_port && o.port <= last_admin) {
+    return "--port " + std::to_string(o.port) + " is one of the admin ports " + std::to_string(o.admin_port) +
+           " to " + std::to_string(last_admin);
+  }
+  return {};
+}
+
+std::string describe(const UpOptions& o) {
+  const std::pair<std::string_view, std::string> rows[] = {
+      {"model", o.model},
+      {"served-model-name", o.served_model_name.empty() ? "(the directory's name)" : o.served_model_name},
+      {"ranks", std::to_string(o.ranks)},
+      {"workers", std::to_string(o.workers)},
+      {"host", o.host},
+      {"port", or_words(o.port, "(a free one)")},
+      {"admin-port", or_words(o.admin_port, "(a free block)")},
+      {"weights", o.weights},
+      {"kv-dtype", o.kv_dtype},
+      {"kv-pool", or_words(o.kv_pool_bytes, "(automatic)")},
+      {"max-model-len", or_words(o.max_model_len, "(the model's own)")},
+      {"max-seqs", std::to_string(o.max_seqs)},
+      {"threads", or_words(o.threads, "(cores divided by ranks)")},
+      {"device", o.device},
+      {"api-key-file", o.api_key_file.empty() ? "(no keys asked for)" : o.api_key_file},
+      {"tls", o.tls_cert.empty() ? "(off)" : o.tls_cert},
+      {"chat-template", o.chat_template.empty() ? "(the model's own)" : o.chat_template},
+      {"stall-limit-ms", std::to_string(o.stall_limit_ms)},
+  };
+  std::string text;
+  for (const auto& [name, value] : rows) {
+    text += "  " + std::string(name) + std::string(20 - name.size(), ' ') + value + "\n";
+  }
+  return text;
+}
+
+int worker_admin_port(const UpPlan& plan, int worker) {
+  return plan.admin_port + 1 + worker;
+}
+
+std::vector<std::string> coordinator_command(const UpOptions& o, const UpPlan& plan) {
+  std::vector<std::string> command = {plan.program_directory + "/leadline-coordinator"};
+  append(command, "--model", o.model);
+  append(command, "--served-model-name", o.served_model_name);
+  append(command, "--host", o.host);
+  append(command, "--port", std::to_string(plan.port));
+  append(command, "--admin-port", std::to_string(plan.admin_port));
+  for (const int port : plan.worker_ports) append(command, "--worker", "127.0.0.1:" + std::to_string(port));
+  append(command, "--control-secret-file", plan.secret_file);
+  append(command, "--api-key-file", o.api_key_file);
+  append(command, "--tls-cert", o.tls_cert);
+  append(command, "--tls-key", o.tls_key);
+  append(command, "--chat-template", o.chat_template);
+  append_number(command, "--max-model-len", o.max_model_len);
+  if (o.log_json) command.emplace_back("--log-json");
+  return command;
+}
+
+std::vector<std::string> worker_command(const UpOptions& o, const UpPlan& plan, int worker) {
+  std::vector<std::string> command;
+  if (o.ranks > 1) {
+    // Binding is the kernel pool's business; more ranks than cores are allowed; on SIGTERM ranks have 10 s
+    // before SIGKILL.
+    command = {"mpirun",          "-n",    std::to_string(o.ranks),     "--bind-to", "none",
+               "--oversubscribe", "--mca", "odls_base_sigkill_timeout", "10"};
+    // Ranks are mpirun's children, not ours: this makes them end with mpirun even when it is killed.
+    command.push_back(plan.program_directory + "/leadline");
+    command.emplace_back("run-rank");
+  }
+  command.push_back(plan.program_directory + "/leadline-worker");
+  append(command, "--model", o.model);
+  append(command, "--served-model-name", o.served_model_name);
+  append(command, "--listen",
+         "127.0.0.1:" + std::to_string(plan.worker_ports[static_cast<std::size_t>(worker)]));
+  append(command, "--admin-host", "127.0.0.1");
+  append(command, "--admin-port", std::to_string(worker_admin_port(plan, worker)));
+  append(command, "--control-secret-file", plan.secret_file);
+  append(command, "--weights", o.weights);
+  append(command, "--kv-dtype", o.kv_dtype);
+  append_number(command, "--kv-pool", o.kv_pool_bytes);
+  append_number(command, "--max-model-len", o.max_model_len);
+  append(command, "--max-seqs", std::to_string(o.max_seqs));
+  append_number(command, "--threads", o.threads);
+  append(command, "--device", o.device);
+  append(command, "--worker-index", std::to_string(worker));
+  append(command, "--stall-limit-ms", std::to_string(o.stall_limit_ms));
+  if (o.log_json) command.emplace_back("--log-json");
+  return command;
+}
+
+}  // namespace leadline::deploy

@@ -1,0 +1,54 @@
+#pragma once
+// UpOptions: what `leadline up` was asked for, and the command lines that follow from it. Not the processes
+// themselves (supervisor). Pure but for reading the flags: tested with tables. Thread: values.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace CLI {
+class App;
+}
+
+namespace leadline::deploy {
+
+struct UpOptions {
+  std::string model;              // checkpoint directory; default: models/reference of this tree
+  std::string served_model_name;  // "" = the directory's name
+  int ranks = 2, workers = 1;
+  std::string host = "127.0.0.1";
+  int port = 8000;        // 0 = a free one
+  int admin_port = 9464;  // worker w answers on admin_port + 1 + w; 0 = a free block
+  std::string weights = "auto", kv_dtype = "auto", device = "auto";
+  std::int64_t kv_pool_bytes = 0;  // per rank; 0 = automatic
+  int max_model_len = 0;           // tokens; 0 = the model's own
+  int max_seqs = 64;
+  int threads = 0;  // per rank; 0 = cores divided by ranks
+  std::string api_key_file, tls_cert, tls_key, chat_template;
+  std::int64_t stall_limit_ms = 60'000;
+  bool log_json = false;
+  bool port_given = false,
+       admin_port_given = false;  // a port that was asked for is never exchanged for another
+};
+
+// Declares the flags of `up` on `command`, bound to `options`.
+void add_up_flags(CLI::App& command, UpOptions& options);
+// What does not fit together, in one sentence; "" when all is well.
+std::string find_conflict(const UpOptions& options);
+// One line per option with its value, for the start of `up`.
+std::string describe(const UpOptions& options);
+
+struct UpPlan {                   // what is found out at start: free ports, files
+  std::string program_directory;  // where leadline-coordinator and leadline-worker are
+  std::string secret_file;
+  int port = 0, admin_port = 0;
+  std::vector<int> worker_ports;  // (workers) control links, on 127.0.0.1
+};
+
+[[nodiscard]] int worker_admin_port(const UpPlan& plan, int worker);
+[[nodiscard]] std::vector<std::string> coordinator_command(const UpOptions& options, const UpPlan& plan);
+[[nodiscard]] std::vector<std::string> worker_command(const UpOptions& options, const UpPlan& plan,
+                                                      int worker);
+
+}  // namespace leadline::deploy
