@@ -84,12 +84,15 @@ TEST(Sampler, PenaltiesByHand) {
     std::vector<double> want;  // logits after penalties
   };
   const Case cases[] = {
-      {1, 0, 0, {4, 3, -1, 0.5}},          {2, 0, 0, {2, 1.5, -2, 0.5}},  // prompt and generated, positive
-                                                                          // divided, negative multiplied,
-                                                                          // once each
-      {1, 0.5F, 0, {4, 2.5, -1, 0.5}},                                    // generated only
-      {1, 0, 0.5F, {4, 2, -1, 0.5}},                                      // by count
-      {2, 0.5F, 0.25F, {2, 0.5, -2, 0.5}}, {1, -1, 0, {4, 4, -1, 0.5}},  {0.5F, 0, 0, {8, 6, -0.5, 0.5}},
+      {1, 0, 0, {4, 3, -1, 0.5}},
+      {2, 0, 0, {2, 1.5, -2, 0.5}},     // prompt and generated, positive
+                                        // divided, negative multiplied,
+                                        // once each
+      {1, 0.5F, 0, {4, 2.5, -1, 0.5}},  // generated only
+      {1, 0, 0.5F, {4, 2, -1, 0.5}},    // by count
+      {2, 0.5F, 0.25F, {2, 0.5, -2, 0.5}},
+      {1, -1, 0, {4, 4, -1, 0.5}},
+      {0.5F, 0, 0, {8, 6, -0.5, 0.5}},
   };
   for (const Case& c : cases) {
     SamplingParams p;

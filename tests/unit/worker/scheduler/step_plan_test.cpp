@@ -1,0 +1,81 @@
+#include "worker/scheduler/step_plan.h"
+
+#include <gtest/gtest.h>
+
+namespace leadline::worker {
+namespace {
+
+StepPlan example() {
+  StepPlan plan;
+  plan.step = 0x0102030405060708ULL;
+  plan.swap_out = {{PageId{1}, HostPageId{2}}};
+  plan.swap_in = {{PageId{3}, HostPageId{4}}, {PageId{5}, HostPageId{6}}};
+  plan.copies = {{PageId{7}, PageId{8}}};
+  plan.sequences.push_back({.sequence = SequenceId{9},
+                            .tokens = {1, -2, 3},
+                            .first_position = 20,
+                            .kv_before = 14,
+                            .table = {PageId{10}, PageId{11}},
+                            .logits = LogitsWanted::all});
+  plan.sequences.push_back(
+      {.sequence = SequenceId{12}, .tokens = {5}, .table = {PageId{0}}, .logits = LogitsWanted::none});
+  return plan;
+}
+
+TEST(StepPlan, RoundTrips) {
+  for (const StepPlan& plan : {example(), StepPlan{}}) {
+    const auto back = step_plan_from_bytes(to_bytes(plan));
+    ASSERT_TRUE(back.has_value()) << back.error().message;
+    EXPECT_EQ(*back, plan);
+  }
+}
+
+TEST(StepPlan, EveryPrefixIsRefused) {
+  const std::vector<std::byte> bytes = to_bytes(example());
+  for (std::size_t n = 0; n < bytes.size(); ++n) {
+    const auto got = step_plan_from_bytes(std::span(bytes).first(n));
+    ASSERT_FALSE(got.has_value()) << n;
+    EXPECT_EQ(got.error().code, Errc::malformed_file);
+  }
+}
+
+TEST(StepPlan, RefusalsNameTheField) {
+  const auto refusal = [](const StepPlan& plan) {
+    const auto got = step_plan_from_bytes(to_bytes(plan));
+    return got.has_value() ? std::string("accepted") : got.error().message;
+  };
+  StepPlan plan = example();
+  plan.sequences[0].tokens.clear();
+  EXPECT_EQ(refusal(plan), "step plan: tokens is empty, sequence 9");
+  plan = example();
+  plan.sequences[0].kv_before = 30;
+  EXPECT_EQ(refusal(plan), "step plan: table is too short for slots: 33");
+  plan = example();
+  plan.sequences[0].first_position = UINT32_MAX - 1;
+  EXPECT_EQ(refusal(plan), "step plan: first_position is 4294967294");
+  plan = example();
+  plan.sequences[1].logits = static_cast<LogitsWanted>(3);
+  EXPECT_EQ(refusal(plan), "step plan: logits is 3");
+}
+
+TEST(StepPlan, CountsThatLieAllocateNothing) {
+  std::vector<std::byte> bytes = to_bytes(StepPlan{});
+  const std::size_t swap_out_count = 12, sequences_count = 24;
+  bytes[swap_out_count + 2] = std::byte{0x0F};  // 983,040 swaps in no bytes
+  EXPECT_EQ(step_plan_from_bytes(bytes).error().message,
+            "step plan: swap_out is longer than the bytes left, entries: 983040");
+  bytes[swap_out_count + 2] = std::byte{0xFF};
+  EXPECT_EQ(step_plan_from_bytes(bytes).error().message,
+            "step plan: swap_out has too many entries: 16711680");
+  bytes = to_bytes(StepPlan{});
+  bytes[sequences_count + 1] = std::byte{0x10};
+  EXPECT_EQ(step_plan_from_bytes(bytes).error().message, "step plan: sequence is cut short 0");
+  bytes = to_bytes(example());
+  bytes.push_back(std::byte{0});
+  EXPECT_EQ(step_plan_from_bytes(bytes).error().message, "step plan: end has bytes left over: 1");
+  bytes[0] = std::byte{0};
+  EXPECT_FALSE(step_plan_from_bytes(bytes).has_value());
+}
+
+}  // namespace
+}  // namespace leadline::worker
