@@ -1,7 +1,8 @@
-// The ops of the CPU backend at the shape of a 1.1 B Llama (hidden 2048, FFN 5632, 32 heads of 64, 4 KV heads): GB/s of weights or
-// KV, GFLOP/s, and their share of what a probe in the same run measures (read bandwidth, f32 multiply-add rate).
-// "layers": the four products of several layers in turn, so that weights come from memory and not from a cache.
-// Environment: LEADLINE_BENCH_THREADS (default: all cores), LEADLINE_BENCH_LAYERS (default 8), LEADLINE_CPU_ISA.
+// The ops of the CPU backend at the shape of a 1.1 B Llama (hidden 2048, FFN 5632, 32 heads of 64, 4 KV
+// heads): GB/s of weights or KV, GFLOP/s, and their share of what a probe in the same run measures (read
+// bandwidth, f32 multiply-add rate). "layers": the four products of several layers in turn, so that weights
+// come from memory and not from a cache. Environment: LEADLINE_BENCH_THREADS (default: all cores),
+// LEADLINE_BENCH_LAYERS (default 8), LEADLINE_CPU_ISA.
 
 #include <benchmark/benchmark.h>
 
@@ -38,7 +39,8 @@ struct Machine {
     auto made = make_backend(options);
     if (!made) std::printf("%s\n", made.error().message.c_str()), std::exit(1);
     backend = std::move(*made);
-    std::printf("probe: read %.1f GB/s, multiply-add %.0f GFLOP/s f32\n", probe.read_gb_per_s, probe.f32_gflop_per_s);
+    std::printf("probe: read %.1f GB/s, multiply-add %.0f GFLOP/s f32\n", probe.read_gb_per_s,
+                probe.f32_gflop_per_s);
   }
 };
 Machine& machine() {
@@ -67,7 +69,8 @@ void report(benchmark::State& state, double bytes, double operations) {
   state.counters["GB/s"] = Counter(bytes * steps / 1e9, Counter::kIsRate);
   state.counters["GFLOP/s"] = Counter(operations * steps / 1e9, Counter::kIsRate);
   state.counters["of_read"] = Counter(bytes * steps / 1e9 / machine().probe.read_gb_per_s, Counter::kIsRate);
-  state.counters["of_fma"] = Counter(operations * steps / 1e9 / machine().probe.f32_gflop_per_s, Counter::kIsRate);
+  state.counters["of_fma"] =
+      Counter(operations * steps / 1e9 / machine().probe.f32_gflop_per_s, Counter::kIsRate);
 }
 
 struct Layers {
@@ -122,12 +125,15 @@ BENCHMARK(layers_products)
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime();
 
-// `rows` rows that each see `context` slots, as decode (one sequence, 1 row) or as the last rows of a prefill.
+// `rows` rows that each see `context` slots, as decode (one sequence, 1 row) or as the last rows of a
+// prefill.
 void attention(benchmark::State& state) {
   const auto dtype = static_cast<DType>(state.range(0));
-  const auto rows = static_cast<std::int32_t>(state.range(1)), context = static_cast<std::int32_t>(state.range(2));
+  const auto rows = static_cast<std::int32_t>(state.range(1)),
+             context = static_cast<std::int32_t>(state.range(2));
   Backend& backend = *machine().backend;
-  const std::uint32_t pages = std::uint32_t(context + 15) / 16, copies = rows == 1 ? 16 : 1;  // past the caches
+  const std::uint32_t pages = std::uint32_t(context + 15) / 16,
+                      copies = rows == 1 ? 16 : 1;  // past the caches
   auto pool = backend.allocate_kv(pages * kKvHeads * copies, kHeadDim, dtype);
   if (!pool) return state.SkipWithError(pool.error().message.c_str());
   std::vector<std::uint32_t> table(pages);
@@ -171,7 +177,8 @@ void row_ops(benchmark::State& state) {
   const std::vector<float> x = values(rows * 2 * kFfn), weight = values(kHidden);
   std::vector<float> out(static_cast<std::size_t>(rows * kFfn));
   for (auto _ : state) {
-    backend.rms_norm(ConstFloatMatrix(x.data(), rows, kHidden), weight, 1e-5f, FloatMatrix(out.data(), rows, kHidden));
+    backend.rms_norm(ConstFloatMatrix(x.data(), rows, kHidden), weight, 1e-5f,
+                     FloatMatrix(out.data(), rows, kHidden));
     backend.silu_mul(ConstFloatMatrix(x.data(), rows, 2 * kFfn), FloatMatrix(out.data(), rows, kFfn));
   }
   report(state, double(rows) * (3 * kFfn + 3 * kHidden) * 4, 0);

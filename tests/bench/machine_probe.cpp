@@ -30,9 +30,11 @@ __attribute__((target("avx2"))) std::int64_t read_all(const std::int64_t* p, std
   __m256i sums[4] = {};
   for (std::int64_t i = 0; i + 16 <= words; i += 16) {
     for (int j = 0; j < 4; ++j)
-      sums[j] = _mm256_xor_si256(sums[j], _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + i + 4 * j)));
+      sums[j] =
+          _mm256_xor_si256(sums[j], _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + i + 4 * j)));
   }
-  const __m256i all = _mm256_xor_si256(_mm256_xor_si256(sums[0], sums[1]), _mm256_xor_si256(sums[2], sums[3]));
+  const __m256i all =
+      _mm256_xor_si256(_mm256_xor_si256(sums[0], sums[1]), _mm256_xor_si256(sums[2], sums[3]));
   return _mm256_extract_epi64(all, 0);
 }
 
@@ -86,7 +88,8 @@ double multiply_add_rate(int threads) {
   double best = 0;
   const double operations = 2.0 * double(kFmaSteps) * (wide ? 16 * 16 : 12 * 8) * threads;
   for (int pass = 0; pass < 3; ++pass) {
-    const double s = seconds_of(threads, [&](int) { sink = sink + (wide ? multiply_add_512() : multiply_add_256()); });
+    const double s =
+        seconds_of(threads, [&](int) { sink = sink + (wide ? multiply_add_512() : multiply_add_256()); });
     best = std::max(best, operations / s / 1e9);
   }
   return best;
@@ -94,6 +97,8 @@ double multiply_add_rate(int threads) {
 
 }  // namespace
 
-MachineProbe probe_machine(int threads) { return {read_bandwidth(threads), multiply_add_rate(threads)}; }
+MachineProbe probe_machine(int threads) {
+  return {read_bandwidth(threads), multiply_add_rate(threads)};
+}
 
 }  // namespace leadline::bench

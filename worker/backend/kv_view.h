@@ -17,6 +17,8 @@ inline constexpr std::uint32_t kPageTokens = 16;
 // Units of one sequence in one layer: unit(head h, page i) = table[h * head_stride + i] * scale + base + h *
 // head_step. Uniform layout (one table for all layers and heads): head_stride 0, scale L*H, base layer*H,
 // head_step 1. One table per (layer, head): head_stride = its row length, scale 1, base 0, head_step 0.
+// A slot s is offset s % kPageTokens of page s / kPageTokens, holes included. `valid` bounds only slots that
+// exist before this step; a page that the step goes on filling must have valid = its filled slots.
 struct KvTable {
   const std::uint32_t* table = nullptr;
   std::uint32_t head_stride = 0;
@@ -25,7 +27,8 @@ struct KvTable {
                                         // full but the last, whose count follows from the length
   const std::uint32_t* head_lengths =
       nullptr;  // (kv_heads) slots before this step per head; null: kv_before for all
-  const float* const* slot_bias = nullptr;  // (kv_heads) additive logit bias per slot; null: none
+  const float* const* slot_bias =
+      nullptr;  // (kv_heads) additive logit bias per slot before the step; null: none
   [[nodiscard]] std::uint32_t unit(std::uint32_t head, std::uint32_t page) const {
     return table[head * head_stride + page] * scale + base + head * head_step;
   }

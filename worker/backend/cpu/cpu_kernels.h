@@ -10,7 +10,7 @@
 namespace leadline::worker::cpu {
 
 constexpr int kPanel = 32;          // outputs of one packed weight panel: element (k, j) at [k * kPanel + j]
-constexpr int kBlockK = 256;        // k of one widened block; does not change the order of a sum
+constexpr int kBlockK = 128;        // k of one widened block; does not change the order of a sum
 constexpr int kBlockPanels = 4;     // panels of one blocked item
 constexpr int kBlockMaxRows = 256;  // rows of one blocked item, at most
 constexpr int kTreeLevels = 8;      // partial sums alive in the slice tree: up to 2^7 slices
@@ -40,7 +40,7 @@ struct LinearTask {
   float* scratch;  // kLinearScratchFloats, this thread's own
 };
 constexpr int64_t kLinearScratchFloats =
-    int64_t{kTreeLevels} * kBlockMaxRows * kBlockPanels * kPanel + int64_t{kBlockPanels} * kBlockK * kPanel;
+    int64_t{kTreeLevels} * kBlockMaxRows * kBlockPanels * kPanel + int64_t{kBlockK} * kPanel;
 
 // One KV unit: K as [head_dim][16], then V as [16][padded_dim], both of `format`; v_offset in bytes.
 struct UnitLayout {

@@ -1,0 +1,70 @@
+#include "worker/backend/cpu/thread_pool.h"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <chrono>
+#include <numeric>
+#include <vector>
+
+namespace leadline::worker::cpu {
+namespace {
+
+TEST(ThreadPool, EveryIndexOnceForAnyCountAndThreads) {
+  for (int threads : {1, 2, 3, 7}) {
+    ThreadPool pool({threads, -1, true});
+    for (std::int64_t count : {0, 1, 2, 3, 6, 7, 8, 1000}) {
+      std::vector<int> seen(static_cast<std::size_t>(count), 0);
+      pool.run(count, [&](int thread, std::int64_t begin, std::int64_t end) {
+        EXPECT_TRUE(thread >= 0 && thread < threads);
+        for (std::int64_t i = begin; i < end; ++i) ++seen[static_cast<std::size_t>(i)];
+      });
+      EXPECT_EQ(seen, std::vector<int>(static_cast<std::size_t>(count), 1)) << threads << " threads";
+    }
+  }
+}
+
+TEST(ThreadPool, WritesOfOneCallAreSeenByTheNext) {
+  ThreadPool pool({3, -1, false});
+  std::vector<std::int64_t> v(300, 0);
+  for (int round = 0; round < 2000; ++round) {
+    pool.run(300, [&](int, std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) v[size_t(i)] += v[size_t((i * 7) % 300)] * 0 + 1;
+    });
+  }
+  EXPECT_EQ(std::accumulate(v.begin(), v.end(), std::int64_t{0}), 300 * 2000);
+}
+
+TEST(ThreadPool, SharesDependOnTheCountsAlone) {
+  ThreadPool pool({4, -1, true});
+  for (int round = 0; round < 20; ++round) {
+    std::vector<int> owner(10, -1);
+    pool.run(10, [&](int thread, std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) owner[size_t(i)] = thread;
+    });
+    EXPECT_EQ(owner, (std::vector<int>{0, 0, 1, 1, 1, 2, 2, 3, 3, 3}));
+  }
+}
+
+// Not a timing: CPU time used by the whole process while every pool thread has nothing to do.
+TEST(ThreadPool, AnIdlePoolSleeps) {
+  ThreadPool pool({4, -1, true});
+  pool.run(4, [](int, std::int64_t, std::int64_t) {});
+  auto cpu_seconds = [] {
+    rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return double(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           1e-6 * double(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+  };
+  const double before = cpu_seconds();
+  std::this_thread::sleep_for(std::chrono::milliseconds(400));
+  EXPECT_LT(cpu_seconds() - before,
+            0.2);  // three spinning threads would use 0.4 s or more on any machine with a core free
+}
+
+TEST(ThreadPool, ThereIsACore) {
+  EXPECT_GE(available_cores(), 1);
+}
+
+}  // namespace
+}  // namespace leadline::worker::cpu
