@@ -50,9 +50,9 @@ CoordinatorMetrics CoordinatorMetrics::create(monitoring::MetricsRegistry& r) {
 WorkerLinkMetrics worker_link_metrics(monitoring::MetricsRegistry& r, std::uint32_t worker) {
   const monitoring::Labels labels = {{"worker", std::to_string(worker)}};
   WorkerLinkMetrics m;
-  m.state = r.state<LinkState>("leadline_worker_link_state", "1 for the link's present state, else 0.",
-                               "state", kLinkStates, labels);
-  m.state.set(LinkState::connecting);
+  m.state = r.state<WorkerLinkState>("leadline_worker_link_state", "1 for the link's present state, else 0.",
+                                     "state", kLinkStates, labels);
+  m.state.set(WorkerLinkState::connecting);
   m.connects =
       r.counter("leadline_worker_connects_total", "Handshakes with this worker that succeeded.", labels);
   m.requests = r.gauge("leadline_worker_requests", "Requests placed on this worker and not ended.", labels);

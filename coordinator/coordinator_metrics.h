@@ -14,12 +14,12 @@ enum class WaitReason { queue, no_worker };  // for a slot; for any ready worker
 enum class Outcome { stop, length, cancelled, deadline, failed, invalid };        // of admitted requests
 enum class Rejection { overloaded, draining, unauthorized, invalid, too_large };  // before admission
 enum class PromptSource { computed, cached };
-enum class LinkState { connecting, loading, ready, draining, failed };
+enum class WorkerLinkState { connecting, loading, ready, draining, failed };
 enum class MigrationOutcome { continued, no_worker };
 enum class ResponseClass { s2xx, s4xx, s5xx };
 
 struct WorkerLinkMetrics {  // of one worker of the fleet, by its number
-  monitoring::StateGauge<LinkState> state;
+  monitoring::StateGauge<WorkerLinkState> state;
   monitoring::Counter connects;  // handshakes that succeeded
   monitoring::Gauge requests;    // placed on this worker and not ended
 };
