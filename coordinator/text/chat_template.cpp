@@ -22,28 +22,36 @@ using SpecialTokens = std::vector<std::pair<std::string, std::string>>;  // vari
 constexpr std::size_t kMaxConfigBytes = 64 << 20;
 
 tl::unexpected<Error> load_failure(const jinja::TemplateError& error) {
-  const std::string where = error.line > 0 ? "chat template, line " + std::to_string(error.line) + ": " : "chat template: ";
+  const std::string where =
+      error.line > 0 ? "chat template, line " + std::to_string(error.line) + ": " : "chat template: ";
   const bool refused = error.kind == jinja::ErrorKind::unsupported || error.kind == jinja::ErrorKind::limit;
   return fail(refused ? Errc::unsupported : Errc::malformed_file, where + error.message);
 }
 
 tl::unexpected<Error> render_failure(const jinja::TemplateError& error, int line) {
-  const std::string where = " (chat template, line " + std::to_string(error.line > 0 ? error.line : line) + ")";
+  const std::string where =
+      " (chat template, line " + std::to_string(error.line > 0 ? error.line : line) + ")";
   switch (error.kind) {
-    case jinja::ErrorKind::raised: return fail(Errc::invalid_request, error.message, "messages");
-    case jinja::ErrorKind::limit: return fail(Errc::too_large, error.message + where, "messages");
-    case jinja::ErrorKind::unsupported: return fail(Errc::unsupported, error.message + where, "messages");
+    case jinja::ErrorKind::raised:
+      return fail(Errc::invalid_request, error.message, "messages");
+    case jinja::ErrorKind::limit:
+      return fail(Errc::too_large, error.message + where, "messages");
+    case jinja::ErrorKind::unsupported:
+      return fail(Errc::unsupported, error.message + where, "messages");
     case jinja::ErrorKind::syntax:
-    case jinja::ErrorKind::runtime: break;
+    case jinja::ErrorKind::runtime:
+      break;
   }
-  return fail(Errc::invalid_request, "the model's chat template does not fit the messages: " + error.message + where,
-              "messages");
+  return fail(Errc::invalid_request,
+              "the model's chat template does not fit the messages: " + error.message + where, "messages");
 }
 
-// The text that a continued last message ends with: its content, or the last text part of it. Null when there is none.
+// The text that a continued last message ends with: its content, or the last text part of it. Null when there
+// is none.
 template <typename Json>
 const std::string* final_text(const Json& messages) {
-  if (messages.empty() || !messages.back().is_object() || !messages.back().contains("content")) return nullptr;
+  if (messages.empty() || !messages.back().is_object() || !messages.back().contains("content"))
+    return nullptr;
   const auto& content = messages.back()["content"];
   if (content.is_string()) return &content.template get_ref<const std::string&>();
   if (!content.is_array()) return nullptr;
@@ -55,16 +63,20 @@ const std::string* final_text(const Json& messages) {
   return nullptr;
 }
 
-// Cuts what the template adds after the last message's text, so that the model goes on with it (transformers' rule).
+// Cuts what the template adds after the last message's text, so that the model goes on with it (transformers'
+// rule).
 Result<std::string> cut_after(std::string rendered, const std::string* text) {
   if (text == nullptr) {
     return fail(Errc::invalid_request, "continue_final_message needs a last message with text", "messages");
   }
-  const std::string_view bare = jinja::stripped(*text, true, true), without_lead = jinja::stripped(*text, true, false);
+  const std::string_view bare = jinja::stripped(*text, true, true),
+                         without_lead = jinja::stripped(*text, true, false);
   const std::size_t at = rendered.rfind(bare);
   if (at == std::string::npos) {
-    return fail(Errc::invalid_request,
-                "continue_final_message: the last message does not appear in the chat after the chat template", "messages");
+    return fail(
+        Errc::invalid_request,
+        "continue_final_message: the last message does not appear in the chat after the chat template",
+        "messages");
   }
   const bool kept = rendered.compare(at, without_lead.size(), *text) == 0;
   rendered.resize(at + (kept ? without_lead.size() : bare.size()));
@@ -87,19 +99,23 @@ class JinjaChatTemplate final : public ChatTemplate {
 
  private:
   template <typename Json>
-  Result<std::string> render_json(const Json& messages, const Json& extra, const ChatTemplateOptions& options) const {
+  Result<std::string> render_json(const Json& messages, const Json& extra,
+                                  const ChatTemplateOptions& options) const {
     if (!messages.is_array()) return fail(Errc::invalid_request, "messages must be an array", "messages");
     if (!extra.is_null() && !extra.is_object()) {
-      return fail(Errc::invalid_request, "the chat template's variables must be an object", "chat_template_kwargs");
+      return fail(Errc::invalid_request, "the chat template's variables must be an object",
+                  "chat_template_kwargs");
     }
     for (const char* name : {"messages", "add_generation_prompt"}) {
       if (extra.is_object() && extra.contains(name)) {
-        return fail(Errc::invalid_request, std::string("the variable '") + name + "' cannot be given this way",
+        return fail(Errc::invalid_request,
+                    std::string("the variable '") + name + "' cannot be given this way",
                     "chat_template_kwargs");
       }
     }
     if (options.continue_final_message && options.add_generation_prompt) {
-      return fail(Errc::invalid_request, "continue_final_message and add_generation_prompt exclude each other",
+      return fail(Errc::invalid_request,
+                  "continue_final_message and add_generation_prompt exclude each other",
                   "continue_final_message");
     }
     jinja::Interpreter interpreter(options.now_unix_s);
@@ -175,13 +191,15 @@ std::optional<std::string> token_text(const nlohmann::json& config, const std::s
   const auto it = config.find(key);
   if (it == config.end()) return std::nullopt;
   if (it->is_string()) return it->get<std::string>();
-  if (it->is_object() && it->contains("content") && (*it)["content"].is_string()) return (*it)["content"].get<std::string>();
+  if (it->is_object() && it->contains("content") && (*it)["content"].is_string())
+    return (*it)["content"].get<std::string>();
   return std::nullopt;
 }
 
 SpecialTokens special_tokens(const nlohmann::json& config, const nlohmann::json& older) {
   SpecialTokens tokens;
-  for (const char* key : {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}) {
+  for (const char* key :
+       {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}) {
     auto text = token_text(config, key);
     if (!text && !config.contains(key)) text = token_text(older, key);
     if (text && !text->empty()) tokens.emplace_back(key, std::move(*text));
@@ -196,10 +214,11 @@ Result<std::optional<Sources>> configured(const nlohmann::json& config, const st
   if (it->is_string()) return std::optional<Sources>(Sources{it->get<std::string>(), std::nullopt});
   std::optional<std::string> main;
   Sources sources;
-  if (!it->is_array()) return fail(Errc::malformed_file, file + ": chat_template is neither a string nor a list");
+  if (!it->is_array())
+    return fail(Errc::malformed_file, file + ": chat_template is neither a string nor a list");
   for (const auto& entry : *it) {
-    if (!entry.is_object() || !entry.contains("name") || !entry["name"].is_string() || !entry.contains("template") ||
-        !entry["template"].is_string()) {
+    if (!entry.is_object() || !entry.contains("name") || !entry["name"].is_string() ||
+        !entry.contains("template") || !entry["template"].is_string()) {
       return fail(Errc::malformed_file, file + ": an entry of chat_template lacks its name or template");
     }
     if (entry["name"] == "default") main = entry["template"].get<std::string>();
@@ -231,7 +250,8 @@ Result<std::unique_ptr<ChatTemplate>> ChatTemplate::load(const std::string& mode
 
   const std::filesystem::path own = directory / "chat_template.jinja";
   if (!override_file.empty() || std::filesystem::exists(own)) {
-    auto text = read_file(override_file.empty() ? own : std::filesystem::path(override_file), jinja::kMaxSourceBytes);
+    auto text =
+        read_file(override_file.empty() ? own : std::filesystem::path(override_file), jinja::kMaxSourceBytes);
     if (!text) return tl::unexpected(text.error());
     return build({std::move(*text), std::nullopt}, std::move(tokens));
   }
@@ -243,7 +263,8 @@ Result<std::unique_ptr<ChatTemplate>> ChatTemplate::load(const std::string& mode
     sources = configured(*separate, "chat_template.json");
     if (!sources) return tl::unexpected(sources.error());
   }
-  if (!*sources) return fail(Errc::not_found, "the checkpoint in " + model_directory + " has no chat template");
+  if (!*sources)
+    return fail(Errc::not_found, "the checkpoint in " + model_directory + " has no chat template");
   return build(**sources, std::move(tokens));
 }
 

@@ -1,6 +1,6 @@
-// render_template: a line of JSON in, a line of JSON out, for the scripts that compare our chat templates with jinja2.
-// In:  {"template": "...", "messages": [...], "extra": {...}, "add_generation_prompt": true, "now": 0, "bos": "", "eos": ""}
-// Out: {"text": "..."} or {"error": "...", "code": n}
+// render_template: a line of JSON in, a line of JSON out, for the scripts that compare our chat templates
+// with jinja2. In:  {"template": "...", "messages": [...], "extra": {...}, "add_generation_prompt": true,
+// "now": 0, "bos": "", "eos": ""} Out: {"text": "..."} or {"error": "...", "code": n}
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -35,7 +35,9 @@ ordered_json answer(const ordered_json& request) {
 
 int main() {
   for (std::string line; std::getline(std::cin, line);) {
-    std::cout << answer(ordered_json::parse(line)).dump(-1, ' ', false, ordered_json::error_handler_t::replace) << "\n"
-              << std::flush;
+    std::cout
+        << answer(ordered_json::parse(line)).dump(-1, ' ', false, ordered_json::error_handler_t::replace)
+        << "\n"
+        << std::flush;
   }
 }

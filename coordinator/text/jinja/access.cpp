@@ -27,7 +27,8 @@ std::optional<Value> loop_attribute(Runtime& runtime, Loop& loop, std::string_vi
     return loop.index0 > 0 ? items[loop.index0 - 1] : Value::undefined("there is no previous item");
   }
   if (name == "nextitem") {
-    return loop.index0 + 1 < items.size() ? items[loop.index0 + 1] : Value::undefined("there is no next item");
+    return loop.index0 + 1 < items.size() ? items[loop.index0 + 1]
+                                          : Value::undefined("there is no next item");
   }
   if (name == "cycle" || name == "changed") return bound_method(runtime, Value::of(&loop), name);
   return std::nullopt;
@@ -41,9 +42,11 @@ std::optional<Value> own_attribute(Runtime& runtime, const Value& base, std::str
         if (field == name) return value;
       }
       return std::nullopt;
-    case Kind::loop: return loop_attribute(runtime, base.loop(), name);
+    case Kind::loop:
+      return loop_attribute(runtime, base.loop(), name);
     case Kind::callable:
-      if (base.callable().type == Callable::Type::macro && name == "name") return Value::text(base.callable().name);
+      if (base.callable().type == Callable::Type::macro && name == "name")
+        return Value::text(base.callable().name);
       return std::nullopt;
     case Kind::text:
     case Kind::sequence:
@@ -58,7 +61,8 @@ std::optional<Value> own_attribute(Runtime& runtime, const Value& base, std::str
     case Kind::none:
     case Kind::boolean:
     case Kind::integer:
-    case Kind::real: break;
+    case Kind::real:
+      break;
   }
   return std::nullopt;
 }
@@ -72,7 +76,8 @@ std::optional<Value> own_item(Runtime& runtime, const Value& base, const Value& 
     return static_cast<std::size_t>(index);
   };
   if (base.is(Kind::dict)) {
-    if (key.is(Kind::dict) || (key.is(Kind::sequence) && key.sequence().kind != SequenceKind::tuple)) return std::nullopt;
+    if (key.is(Kind::dict) || (key.is(Kind::sequence) && key.sequence().kind != SequenceKind::tuple))
+      return std::nullopt;
     const Value* found = dict_find(runtime, base.dict(), key);
     return found != nullptr ? std::optional<Value>(*found) : std::nullopt;
   }
@@ -170,7 +175,8 @@ void walk(const Range& range, std::int64_t size, Take take) {
   }
 }
 
-Value slice_text(Runtime& runtime, std::string_view text, const Value& start, const Value& stop, const Value& step) {
+Value slice_text(Runtime& runtime, std::string_view text, const Value& start, const Value& stop,
+                 const Value& step) {
   const auto size = static_cast<std::int64_t>(length_of(runtime, Value::text(text)));
   const Range range = resolve(start, stop, step, size);
   runtime.charge_bytes(text.size());
@@ -196,7 +202,8 @@ Value slice_text(Runtime& runtime, std::string_view text, const Value& start, co
 
 }  // namespace
 
-Value get_slice(Runtime& runtime, const Value& base, const Value& start, const Value& stop, const Value& step) {
+Value get_slice(Runtime& runtime, const Value& base, const Value& start, const Value& stop,
+                const Value& step) {
   require_defined(base);
   if (base.is(Kind::text)) return slice_text(runtime, base.as_text(), start, stop, step);
   if (!base.is(Kind::sequence) || base.sequence().kind == SequenceKind::generator) {
@@ -208,7 +215,8 @@ Value get_slice(Runtime& runtime, const Value& base, const Value& start, const V
   const Range range = resolve(start, stop, step, size);
   std::vector<Value> items;
   walk(range, size, [&](std::size_t i) { items.push_back(sequence.items[i]); });
-  return runtime.sequence(sequence.kind == SequenceKind::range ? SequenceKind::list : sequence.kind, std::move(items));
+  return runtime.sequence(sequence.kind == SequenceKind::range ? SequenceKind::list : sequence.kind,
+                          std::move(items));
 }
 
 }  // namespace leadline::coordinator::jinja

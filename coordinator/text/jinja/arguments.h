@@ -23,10 +23,11 @@ struct Arguments {
 class Bound {
  public:
   // Throws (runtime) for too many or unknown arguments. `callee` is for the message.
-  Bound(const Arguments& arguments, std::string_view callee, std::initializer_list<std::string_view> parameters) {
+  Bound(const Arguments& arguments, std::string_view callee,
+        std::initializer_list<std::string_view> parameters) {
     if (arguments.positional.size() > parameters.size()) {
-      throw_runtime(std::string(callee) + "() takes at most " + std::to_string(parameters.size()) + " arguments (" +
-                    std::to_string(arguments.positional.size()) + " given)");
+      throw_runtime(std::string(callee) + "() takes at most " + std::to_string(parameters.size()) +
+                    " arguments (" + std::to_string(arguments.positional.size()) + " given)");
     }
     for (std::size_t i = 0; i < arguments.positional.size(); ++i) values_[i] = &arguments.positional[i];
     for (const auto& [name, value] : arguments.named) {
@@ -36,7 +37,8 @@ class Bound {
         ++index;
       }
       if (index == parameters.size() || values_[index] != nullptr) {
-        throw_runtime(std::string(callee) + "() got an unexpected keyword argument '" + std::string(name) + "'");
+        throw_runtime(std::string(callee) + "() got an unexpected keyword argument '" + std::string(name) +
+                      "'");
       }
       values_[index] = &value;
     }
@@ -47,7 +49,9 @@ class Bound {
     if (values_[i] == nullptr) throw_runtime(std::string(callee_) + "() is missing an argument");
     return *values_[i];
   }
-  Value or_else(std::size_t i, Value fallback) const { return values_[i] != nullptr ? *values_[i] : fallback; }
+  Value or_else(std::size_t i, Value fallback) const {
+    return values_[i] != nullptr ? *values_[i] : fallback;
+  }
   std::int64_t integer(std::size_t i, std::int64_t fallback) const {
     if (values_[i] == nullptr) return fallback;
     if (!values_[i]->is_integral()) wrong(i, "an integer");
@@ -65,8 +69,8 @@ class Bound {
 
  private:
   [[noreturn]] void wrong(std::size_t i, std::string_view wanted) const {
-    throw_runtime(std::string(callee_) + "(): argument " + std::to_string(i + 1) + " must be " + std::string(wanted) +
-                  ", not '" + std::string(type_name(*values_[i])) + "'");
+    throw_runtime(std::string(callee_) + "(): argument " + std::to_string(i + 1) + " must be " +
+                  std::string(wanted) + ", not '" + std::string(type_name(*values_[i])) + "'");
   }
   std::array<const Value*, 6> values_{};
   std::string_view callee_;

@@ -1,6 +1,6 @@
 #pragma once
-// The syntax tree: one node type for expressions, one for statements, and which fields each kind uses. Not executable by
-// itself. Filters and tests are resolved at parse, so an unknown one is an error at load.
+// The syntax tree: one node type for expressions, one for statements, and which fields each kind uses. Not
+// executable by itself. Filters and tests are resolved at parse, so an unknown one is an error at load.
 // Thread: immutable after parse.
 
 #include <memory>
@@ -58,17 +58,17 @@ struct Expression {
 };
 
 enum class StatementKind : std::uint8_t {
-  data,       // text
-  print,      // value
-  branches,   // arms: if, elif, else (condition null)
-  loop,       // targets; value = what is iterated; condition = filter or null; body; other = else
-  set,        // targets = value; or field: targets[0] . text = value
-  set_block,  // targets[0] (or field); body; value = filter chain over it or null
-  macro,      // text = name; parameters; body
-  call_block, // value = the call; parameters, body = caller
+  data,          // text
+  print,         // value
+  branches,      // arms: if, elif, else (condition null)
+  loop,          // targets; value = what is iterated; condition = filter or null; body; other = else
+  set,           // targets = value; or field: targets[0] . text = value
+  set_block,     // targets[0] (or field); body; value = filter chain over it or null
+  macro,         // text = name; parameters; body
+  call_block,    // value = the call; parameters, body = caller
   filter_block,  // value = filter chain; body
-  with,       // targets and values side by side; body
-  scope,      // body with its own scope ({% generation %})
+  with,          // targets and values side by side; body
+  scope,         // body with its own scope ({% generation %})
   break_loop,
   continue_loop,
 };

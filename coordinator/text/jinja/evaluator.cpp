@@ -15,25 +15,36 @@ Value Interpreter::evaluate(const Expression& expression, Scope& scope) {
   line_ = expression.line;
   const auto operand = [&](std::size_t i) { return evaluate(*expression.operands[i], scope); };
   switch (expression.kind) {
-    case ExpressionKind::constant: return expression.constant;
-    case ExpressionKind::name: return lookup(expression.text, scope);
+    case ExpressionKind::constant:
+      return expression.constant;
+    case ExpressionKind::name:
+      return lookup(expression.text, scope);
     case ExpressionKind::list:
     case ExpressionKind::tuple:
-    case ExpressionKind::dict: return literal(expression, scope);
-    case ExpressionKind::attribute: return get_attribute(runtime_, operand(0), expression.text);
-    case ExpressionKind::subscript: return subscript(expression, scope);
-    case ExpressionKind::slice: throw_runtime("a slice outside of a subscript");
-    case ExpressionKind::call: return call(expression, scope, nullptr);
+    case ExpressionKind::dict:
+      return literal(expression, scope);
+    case ExpressionKind::attribute:
+      return get_attribute(runtime_, operand(0), expression.text);
+    case ExpressionKind::subscript:
+      return subscript(expression, scope);
+    case ExpressionKind::slice:
+      throw_runtime("a slice outside of a subscript");
+    case ExpressionKind::call:
+      return call(expression, scope, nullptr);
     case ExpressionKind::filter:
-    case ExpressionKind::test: return filter(expression, scope);
-    case ExpressionKind::negate: return negated(operand(0));
+    case ExpressionKind::test:
+      return filter(expression, scope);
+    case ExpressionKind::negate:
+      return negated(operand(0));
     case ExpressionKind::plus: {
       const Value value = operand(0);
       require_defined(value);
-      if (!value.is_number()) throw_runtime("bad operand type for unary +: '" + std::string(type_name(value)) + "'");
+      if (!value.is_number())
+        throw_runtime("bad operand type for unary +: '" + std::string(type_name(value)) + "'");
       return value.is(Kind::boolean) ? Value::integer(value.as_integer()) : value;
     }
-    case ExpressionKind::logical_not: return Value::boolean(!truthy(operand(0)));
+    case ExpressionKind::logical_not:
+      return Value::boolean(!truthy(operand(0)));
     case ExpressionKind::logical_and: {
       const Value left = operand(0);
       return truthy(left) ? operand(1) : left;
@@ -46,8 +57,10 @@ Value Interpreter::evaluate(const Expression& expression, Scope& scope) {
       const Value left = operand(0), right = operand(1);
       return binary(runtime_, expression.text, left, right);
     }
-    case ExpressionKind::concat: return concat(expression, scope);
-    case ExpressionKind::compare: return compare(expression, scope);
+    case ExpressionKind::concat:
+      return concat(expression, scope);
+    case ExpressionKind::compare:
+      return compare(expression, scope);
     case ExpressionKind::conditional:
       if (truthy(operand(1))) return operand(0);
       if (expression.operands[2]) return operand(2);
@@ -91,7 +104,9 @@ Value Interpreter::subscript(const Expression& expression, Scope& scope) {
   const Value base = evaluate(*expression.operands[0], scope);
   const Expression& key = *expression.operands[1];
   if (key.kind != ExpressionKind::slice) return get_item(runtime_, base, evaluate(key, scope));
-  const auto part = [&](std::size_t i) { return key.operands[i] ? evaluate(*key.operands[i], scope) : Value::none(); };
+  const auto part = [&](std::size_t i) {
+    return key.operands[i] ? evaluate(*key.operands[i], scope) : Value::none();
+  };
   const Value start = part(0), stop = part(1), step = part(2);
   return get_slice(runtime_, base, start, stop, step);
 }
@@ -145,7 +160,8 @@ Arguments Interpreter::arguments(const Expression& expression, Scope& scope) {
 Value Interpreter::call(const Expression& expression, Scope& scope, const Value* caller) {
   const Value callee = evaluate(*expression.operands[0], scope);
   if (callee.is_undefined()) throw_undefined(callee);
-  if (!callee.is(Kind::callable)) throw_runtime("'" + std::string(type_name(callee)) + "' object is not callable");
+  if (!callee.is(Kind::callable))
+    throw_runtime("'" + std::string(type_name(callee)) + "' object is not callable");
   Arguments given = arguments(expression, scope);
   if (caller != nullptr) given.named.emplace_back("caller", *caller);
   line_ = expression.line;
@@ -156,8 +172,10 @@ Value Interpreter::call(const Expression& expression, Scope& scope, const Value*
       line_ = expression.line;
       return result;
     }
-    case Callable::Type::method: return call_method(runtime_, callable.self, callable.name, given);
-    case Callable::Type::global: return call_global_function(runtime_, callable.name, given);
+    case Callable::Type::method:
+      return call_method(runtime_, callable.self, callable.name, given);
+    case Callable::Type::global:
+      return call_global_function(runtime_, callable.name, given);
   }
   return Value();
 }
@@ -167,14 +185,17 @@ Value Interpreter::call_macro(const Callable& macro, const Arguments& given) {
   const auto& parameters = macro.macro->parameters;
   const std::string name(macro.name);
   if (given.positional.size() > parameters.size()) {
-    throw_runtime("macro '" + name + "' takes not more than " + std::to_string(parameters.size()) + " argument(s)");
+    throw_runtime("macro '" + name + "' takes not more than " + std::to_string(parameters.size()) +
+                  " argument(s)");
   }
   Scope& scope = *runtime_.make<Scope>(macro.scope);
   std::vector<const Value*> values(parameters.size(), nullptr);
   for (std::size_t i = 0; i < given.positional.size(); ++i) values[i] = &given.positional[i];
   for (const auto& [key, value] : given.named) {
-    const auto known = std::find_if(parameters.begin(), parameters.end(), [&](const auto& p) { return p.name == key; });
-    if (known != parameters.end() && values[static_cast<std::size_t>(known - parameters.begin())] == nullptr) {
+    const auto known =
+        std::find_if(parameters.begin(), parameters.end(), [&](const auto& p) { return p.name == key; });
+    if (known != parameters.end() &&
+        values[static_cast<std::size_t>(known - parameters.begin())] == nullptr) {
       values[static_cast<std::size_t>(known - parameters.begin())] = &value;
     } else if (key == "caller") {
       assign(scope, "caller", value);

@@ -15,17 +15,23 @@ namespace {
 
 std::string described(const Token& token) {
   switch (token.kind) {
-    case TokenKind::end: return "the end of the template";
-    case TokenKind::block_end: return "'%}'";
-    case TokenKind::print_end: return "'}}'";
-    case TokenKind::text: return "a string";
+    case TokenKind::end:
+      return "the end of the template";
+    case TokenKind::block_end:
+      return "'%}'";
+    case TokenKind::print_end:
+      return "'}}'";
+    case TokenKind::text:
+      return "a string";
     case TokenKind::data:
     case TokenKind::block_begin:
-    case TokenKind::print_begin: return "template text";
+    case TokenKind::print_begin:
+      return "template text";
     case TokenKind::name:
     case TokenKind::integer:
     case TokenKind::real:
-    case TokenKind::op: break;
+    case TokenKind::op:
+      break;
   }
   return "'" + token.text + "'";
 }
@@ -61,7 +67,9 @@ void TokenReader::expect(TokenKind kind) {
   if (current().kind != kind) fail("unexpected " + described(current()));
   take();
 }
-void TokenReader::fail(const std::string& message) const { throw_error(ErrorKind::syntax, message, current().line); }
+void TokenReader::fail(const std::string& message) const {
+  throw_error(ErrorKind::syntax, message, current().line);
+}
 void TokenReader::refuse(const std::string& construct, int line) const {
   throw_error(ErrorKind::unsupported, construct + " is not supported", line);
 }
@@ -74,12 +82,13 @@ void ExpressionParser::settle_depth(Expression& made) const {
   for (const auto& [name, value] : made.named) depth = std::max(depth, value->depth);
   made.depth = depth + 1;
   if (made.depth > kMaxSyntaxDepth) {
-    throw_error(ErrorKind::limit, "an expression is nested more than " + std::to_string(kMaxSyntaxDepth) + " deep",
-                made.line);
+    throw_error(ErrorKind::limit,
+                "an expression is nested more than " + std::to_string(kMaxSyntaxDepth) + " deep", made.line);
   }
 }
 
-ExpressionPtr ExpressionParser::node(ExpressionKind kind, std::vector<ExpressionPtr> operands, std::string text) {
+ExpressionPtr ExpressionParser::node(ExpressionKind kind, std::vector<ExpressionPtr> operands,
+                                     std::string text) {
   auto made = std::make_unique<Expression>();
   made->kind = kind;
   made->line = in_.current().line;
@@ -103,7 +112,8 @@ class Nesting {
   Nesting(int& nesting, const TokenReader& in) : nesting_(nesting) {
     if (++nesting_ > kMaxSyntaxDepth) {
       --nesting_;
-      throw_error(ErrorKind::limit, "an expression is nested more than " + std::to_string(kMaxSyntaxDepth) + " deep",
+      throw_error(ErrorKind::limit,
+                  "an expression is nested more than " + std::to_string(kMaxSyntaxDepth) + " deep",
                   in.current().line);
     }
   }
@@ -128,7 +138,8 @@ ExpressionPtr ExpressionParser::conditional() {
       const Nesting nesting(nesting_, in_);
       other = conditional();
     }
-    value = node(ExpressionKind::conditional, operands(std::move(value), std::move(condition), std::move(other)));
+    value =
+        node(ExpressionKind::conditional, operands(std::move(value), std::move(condition), std::move(other)));
   }
   return value;
 }
@@ -268,7 +279,8 @@ ExpressionPtr ExpressionParser::primary() {
     case TokenKind::integer: {
       std::int64_t number = 0;
       const auto parsed = std::from_chars(token.text.data(), token.text.data() + token.text.size(), number);
-      if (parsed.ec != std::errc{}) in_.refuse("the integer " + token.text + " (more than 64 bits)", token.line);
+      if (parsed.ec != std::errc{})
+        in_.refuse("the integer " + token.text + " (more than 64 bits)", token.line);
       return constant(Value::integer(number));
     }
     case TokenKind::real: {
@@ -286,7 +298,8 @@ ExpressionPtr ExpressionParser::primary() {
     case TokenKind::block_end:
     case TokenKind::print_begin:
     case TokenKind::print_end:
-    case TokenKind::end: break;
+    case TokenKind::end:
+      break;
   }
   in_.fail("unexpected " + described(token));
 }
@@ -449,9 +462,10 @@ ExpressionPtr ExpressionParser::test(ExpressionPtr input) {
   const Token next = in_.current();
   if (in_.is_op("(")) {
     arguments(*made);
-  } else if ((next.kind == TokenKind::name && next.text != "else" && next.text != "or" && next.text != "and") ||
-             next.kind == TokenKind::text || next.kind == TokenKind::integer || next.kind == TokenKind::real ||
-             in_.is_op("[") || in_.is_op("{")) {
+  } else if ((next.kind == TokenKind::name && next.text != "else" && next.text != "or" &&
+              next.text != "and") ||
+             next.kind == TokenKind::text || next.kind == TokenKind::integer ||
+             next.kind == TokenKind::real || in_.is_op("[") || in_.is_op("{")) {
     if (next.text == "is" && next.kind == TokenKind::name) in_.fail("tests cannot be chained with 'is'");
     made->operands.push_back(postfix(primary()));
     settle_depth(*made);
@@ -463,8 +477,10 @@ ExpressionPtr ExpressionParser::test(ExpressionPtr input) {
 void ExpressionParser::arguments(Expression& call) {
   in_.expect_op("(");
   while (!in_.is_op(")")) {
-    if (in_.is_op("*") || in_.is_op("**")) in_.refuse("a call with '" + in_.current().text + "'", in_.current().line);
-    if (in_.current().kind == TokenKind::name && in_.ahead().kind == TokenKind::op && in_.ahead().text == "=") {
+    if (in_.is_op("*") || in_.is_op("**"))
+      in_.refuse("a call with '" + in_.current().text + "'", in_.current().line);
+    if (in_.current().kind == TokenKind::name && in_.ahead().kind == TokenKind::op &&
+        in_.ahead().text == "=") {
       std::string name = in_.take().text;
       in_.take();
       for (const auto& [known, value] : call.named) {

@@ -1,6 +1,6 @@
 #pragma once
-// TokenReader and ExpressionParser: tokens -> expression trees, by precedence as jinja2's parser has it. Not the statements.
-// Thread: one parse. Invariant: no tree is deeper than kMaxSyntaxDepth.
+// TokenReader and ExpressionParser: tokens -> expression trees, by precedence as jinja2's parser has it. Not
+// the statements. Thread: one parse. Invariant: no tree is deeper than kMaxSyntaxDepth.
 
 #include <algorithm>
 #include <string>
@@ -23,14 +23,16 @@ class TokenReader {
     return token;
   }
   bool is_op(std::string_view op) const { return current().kind == TokenKind::op && current().text == op; }
-  bool is_name(std::string_view name) const { return current().kind == TokenKind::name && current().text == name; }
+  bool is_name(std::string_view name) const {
+    return current().kind == TokenKind::name && current().text == name;
+  }
   bool skip_op(std::string_view op);
   bool skip_name(std::string_view name);
   void expect_op(std::string_view op);
   void expect_name(std::string_view name);
   std::string expect_identifier();
   void expect(TokenKind kind);
-  [[noreturn]] void fail(const std::string& message) const;           // syntax
+  [[noreturn]] void fail(const std::string& message) const;                // syntax
   [[noreturn]] void refuse(const std::string& construct, int line) const;  // unsupported
 
  private:

@@ -1,4 +1,5 @@
-// Filters that choose, order or change items one by one: map, select, reject, sort, unique, min, max, dictsort.
+// Filters that choose, order or change items one by one: map, select, reject, sort, unique, min, max,
+// dictsort.
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -7,8 +8,8 @@
 #include "coordinator/text/jinja/filters.h"
 #include "coordinator/text/jinja/operators.h"
 #include "coordinator/text/jinja/predicates.h"
-#include "coordinator/text/jinja/text_cut.h"
 #include "coordinator/text/jinja/python_characters.h"
+#include "coordinator/text/jinja/text_cut.h"
 
 namespace leadline::coordinator::jinja {
 
@@ -19,7 +20,8 @@ Value attribute_path(Runtime& runtime, const Value& item, const Value& path, con
   for (const std::string_view part : split_on(path.as_text(), ".", -1, false)) {
     std::int64_t index = 0;
     const auto parsed = std::from_chars(part.data(), part.data() + part.size(), index);
-    const bool number = !part.empty() && parsed.ec == std::errc{} && parsed.ptr == part.data() + part.size() && index >= 0;
+    const bool number =
+        !part.empty() && parsed.ec == std::errc{} && parsed.ptr == part.data() + part.size() && index >= 0;
     value = get_item(runtime, value, number ? Value::integer(index) : Value::text(part));
     if (value.is_undefined() && fallback != nullptr) return *fallback;
   }
@@ -35,7 +37,8 @@ std::string_view name_of(const Value& value) {
 
 Arguments rest_of(const Arguments& arguments, std::size_t used) {
   Arguments rest;
-  rest.positional.assign(arguments.positional.begin() + static_cast<std::ptrdiff_t>(used), arguments.positional.end());
+  rest.positional.assign(arguments.positional.begin() + static_cast<std::ptrdiff_t>(used),
+                         arguments.positional.end());
   rest.named = arguments.named;
   return rest;
 }
@@ -63,7 +66,8 @@ Value map(Runtime& runtime, const Value& input, const Arguments& arguments) {
   return runtime.sequence(SequenceKind::generator, std::move(out));
 }
 
-Value choose(Runtime& runtime, const Value& input, const Arguments& arguments, bool by_attribute, bool wanted) {
+Value choose(Runtime& runtime, const Value& input, const Arguments& arguments, bool by_attribute,
+             bool wanted) {
   std::size_t used = 0;
   Value attribute;
   if (by_attribute) {
@@ -85,10 +89,18 @@ Value choose(Runtime& runtime, const Value& input, const Arguments& arguments, b
   }
   return runtime.sequence(SequenceKind::generator, std::move(out));
 }
-Value select(Runtime& r, const Value& v, const Arguments& a) { return choose(r, v, a, false, true); }
-Value reject(Runtime& r, const Value& v, const Arguments& a) { return choose(r, v, a, false, false); }
-Value selectattr(Runtime& r, const Value& v, const Arguments& a) { return choose(r, v, a, true, true); }
-Value rejectattr(Runtime& r, const Value& v, const Arguments& a) { return choose(r, v, a, true, false); }
+Value select(Runtime& r, const Value& v, const Arguments& a) {
+  return choose(r, v, a, false, true);
+}
+Value reject(Runtime& r, const Value& v, const Arguments& a) {
+  return choose(r, v, a, false, false);
+}
+Value selectattr(Runtime& r, const Value& v, const Arguments& a) {
+  return choose(r, v, a, true, true);
+}
+Value rejectattr(Runtime& r, const Value& v, const Arguments& a) {
+  return choose(r, v, a, true, false);
+}
 
 // What an item is compared by: its attribute, without case where that is wanted.
 Value key_of(Runtime& runtime, const Value& item, const Value* attribute, bool case_sensitive) {
@@ -101,7 +113,8 @@ struct Keyed {
   Value key, item;
 };
 
-// Python's sort is stable, reversed too. A merge sort never reads outside its ranges, whatever the order relation does.
+// Python's sort is stable, reversed too. A merge sort never reads outside its ranges, whatever the order
+// relation does.
 void sort_keyed(Runtime& runtime, std::vector<Keyed>& items, bool reverse) {
   std::stable_sort(items.begin(), items.end(), [&](const Keyed& a, const Keyed& b) {
     return reverse ? less(runtime, b.key, a.key) : less(runtime, a.key, b.key);
@@ -110,7 +123,8 @@ void sort_keyed(Runtime& runtime, std::vector<Keyed>& items, bool reverse) {
 
 Value sort(Runtime& runtime, const Value& input, const Arguments& arguments) {
   const Bound bound(arguments, "sort", {"reverse", "case_sensitive", "attribute"});
-  if (bound[2] != nullptr && bound[2]->is(Kind::text) && bound[2]->as_text().find(',') != std::string_view::npos) {
+  if (bound[2] != nullptr && bound[2]->is(Kind::text) &&
+      bound[2]->as_text().find(',') != std::string_view::npos) {
     throw_error(ErrorKind::unsupported, "sort by several attributes is not supported");
   }
   const bool case_sensitive = truthy(bound.or_else(1, Value::boolean(false)));
@@ -150,15 +164,20 @@ Value extreme(Runtime& runtime, const Value& input, const Arguments& arguments, 
   }
   return best.item;
 }
-Value minimum(Runtime& r, const Value& v, const Arguments& a) { return extreme(r, v, a, false); }
-Value maximum(Runtime& r, const Value& v, const Arguments& a) { return extreme(r, v, a, true); }
+Value minimum(Runtime& r, const Value& v, const Arguments& a) {
+  return extreme(r, v, a, false);
+}
+Value maximum(Runtime& r, const Value& v, const Arguments& a) {
+  return extreme(r, v, a, true);
+}
 
 Value dictsort(Runtime& runtime, const Value& input, const Arguments& arguments) {
   const Bound bound(arguments, "dictsort", {"case_sensitive", "by", "reverse"});
   const std::string_view by = bound.text(1, "key");
   if (by != "key" && by != "value") throw_runtime("You can only sort by either \"key\" or \"value\"");
   require_defined(input);
-  if (!input.is(Kind::dict)) throw_runtime("dictsort needs a dict, not '" + std::string(type_name(input)) + "'");
+  if (!input.is(Kind::dict))
+    throw_runtime("dictsort needs a dict, not '" + std::string(type_name(input)) + "'");
   const bool case_sensitive = truthy(bound.or_else(0, Value::boolean(false)));
   std::vector<Keyed> keyed;
   for (const auto& [key, value] : input.dict().entries) {
@@ -183,8 +202,17 @@ Value attr(Runtime& runtime, const Value& input, const Arguments& arguments) {
 
 FilterFunction find_select_filter(std::string_view name) {
   static constexpr std::array<std::pair<std::string_view, FilterFunction>, 11> kFilters = {{
-      {"map", map}, {"select", select}, {"reject", reject}, {"selectattr", selectattr}, {"rejectattr", rejectattr},
-      {"sort", sort}, {"unique", unique}, {"min", minimum}, {"max", maximum}, {"dictsort", dictsort}, {"attr", attr},
+      {"map", map},
+      {"select", select},
+      {"reject", reject},
+      {"selectattr", selectattr},
+      {"rejectattr", rejectattr},
+      {"sort", sort},
+      {"unique", unique},
+      {"min", minimum},
+      {"max", maximum},
+      {"dictsort", dictsort},
+      {"attr", attr},
   }};
   for (const auto& [known, filter] : kFilters) {
     if (known == name) return filter;

@@ -4,8 +4,8 @@
 
 #include "coordinator/text/jinja/filters.h"
 #include "coordinator/text/jinja/operators.h"
-#include "coordinator/text/jinja/text_cut.h"
 #include "coordinator/text/jinja/python_characters.h"
+#include "coordinator/text/jinja/text_cut.h"
 #include "coordinator/text/utf8.h"
 
 namespace leadline::coordinator::jinja {
@@ -26,7 +26,8 @@ Value first(Runtime& runtime, const Value& input, const Arguments& arguments) {
   const Bound bound(arguments, "first", {});
   if (input.is(Kind::sequence)) {
     Sequence& sequence = input.sequence();
-    if (sequence.consumed >= sequence.items.size()) return Value::undefined("No first item, sequence was empty.");
+    if (sequence.consumed >= sequence.items.size())
+      return Value::undefined("No first item, sequence was empty.");
     const Value item = sequence.items[sequence.consumed];
     sequence.consumed += sequence.kind == SequenceKind::generator;
     return item;
@@ -57,8 +58,10 @@ Value join(Runtime& runtime, const Value& input, const Arguments& arguments) {
     runtime.charge(1);
     if (more) out += separator;
     more = true;
-    append_text(runtime, bound[1] != nullptr && !bound[1]->is(Kind::none) ? attribute_path(runtime, item, *bound[1]) : item,
-                out);
+    append_text(
+        runtime,
+        bound[1] != nullptr && !bound[1]->is(Kind::none) ? attribute_path(runtime, item, *bound[1]) : item,
+        out);
     if (out.size() > kMaxOutputBytes) throw_error(ErrorKind::limit, "a joined text is too long");
   }
   return runtime.own(std::move(out));
@@ -108,7 +111,8 @@ Value batch(Runtime& runtime, const Value& input, const Arguments& arguments) {
     if (static_cast<std::int64_t>(row.size()) == size) rows.push_back(runtime.list(std::exchange(row, {})));
   }
   if (!row.empty()) {
-    if (bound[1] != nullptr && !bound[1]->is(Kind::none)) row.resize(static_cast<std::size_t>(size), *bound[1]);
+    if (bound[1] != nullptr && !bound[1]->is(Kind::none))
+      row.resize(static_cast<std::size_t>(size), *bound[1]);
     rows.push_back(runtime.list(std::move(row)));
   }
   return runtime.sequence(SequenceKind::generator, std::move(rows));
@@ -118,8 +122,18 @@ Value batch(Runtime& runtime, const Value& input, const Arguments& arguments) {
 
 FilterFunction find_sequence_filter(std::string_view name) {
   static constexpr std::array<std::pair<std::string_view, FilterFunction>, 12> kFilters = {{
-      {"length", length}, {"count", length}, {"default", fallback}, {"d", fallback}, {"first", first}, {"last", last},
-      {"list", list}, {"join", join}, {"reverse", reverse}, {"items", items}, {"sum", sum}, {"batch", batch},
+      {"length", length},
+      {"count", length},
+      {"default", fallback},
+      {"d", fallback},
+      {"first", first},
+      {"last", last},
+      {"list", list},
+      {"join", join},
+      {"reverse", reverse},
+      {"items", items},
+      {"sum", sum},
+      {"batch", batch},
   }};
   for (const auto& [known, filter] : kFilters) {
     if (known == name) return filter;

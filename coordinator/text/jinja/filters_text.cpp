@@ -6,15 +6,17 @@
 
 #include "coordinator/text/jinja/filters.h"
 #include "coordinator/text/jinja/operators.h"
+#include "coordinator/text/jinja/python_characters.h"
 #include "coordinator/text/jinja/text_cut.h"
 #include "coordinator/text/jinja/text_format.h"
-#include "coordinator/text/jinja/python_characters.h"
 #include "coordinator/text/utf8.h"
 
 namespace leadline::coordinator::jinja {
 namespace {
 
-std::string_view soft(Runtime& runtime, const Value& value) { return text_of(runtime, value).as_text(); }
+std::string_view soft(Runtime& runtime, const Value& value) {
+  return text_of(runtime, value).as_text();
+}
 
 Value trim(Runtime& runtime, const Value& input, const Arguments& arguments) {
   const Bound bound(arguments, "trim", {"chars"});
@@ -74,7 +76,8 @@ Value indent(Runtime& runtime, const Value& input, const Arguments& arguments) {
   }
   const bool first = truthy(bound.or_else(1, Value::boolean(false)));
   const bool blank = truthy(bound.or_else(2, Value::boolean(false)));
-  const std::string text = std::string(soft(runtime, input)) + "\n";  // as jinja2: so that the last line counts
+  const std::string text =
+      std::string(soft(runtime, input)) + "\n";  // as jinja2: so that the last line counts
   std::string out;
   const auto lines = lines_of(text, false);
   runtime.charge_memory(text.size() + lines.size() * margin.size());
@@ -96,7 +99,8 @@ Value format(Runtime& runtime, const Value& input, const Arguments& arguments) {
     for (const auto& [name, value] : arguments.named) dict_set(runtime, *dict, Value::text(name), value);
     return percent_format(runtime, soft(runtime, input), Value::of(dict));
   }
-  return percent_format(runtime, soft(runtime, input), runtime.sequence(SequenceKind::tuple, arguments.positional));
+  return percent_format(runtime, soft(runtime, input),
+                        runtime.sequence(SequenceKind::tuple, arguments.positional));
 }
 Value wordcount(Runtime& runtime, const Value& input, const Arguments& arguments) {
   const Bound bound(arguments, "wordcount", {});
@@ -117,7 +121,9 @@ Value truncate(Runtime& runtime, const Value& input, const Arguments& arguments)
   const Bound bound(arguments, "truncate", {"length", "killwords", "end", "leeway"});
   const std::string_view text = soft(runtime, input), end = bound.text(2, "...");
   const std::int64_t length = bound.integer(0, 255), leeway = bound.integer(3, 5);
-  const auto size = [&](std::string_view t) { return static_cast<std::int64_t>(length_of(runtime, Value::text(t))); };
+  const auto size = [&](std::string_view t) {
+    return static_cast<std::int64_t>(length_of(runtime, Value::text(t)));
+  };
   if (length < size(end) || leeway < 0) throw_runtime("truncate: the length is below that of the end");
   if (size(text) <= length + leeway) return Value::text(text);
   std::size_t cut = 0;
@@ -131,11 +137,13 @@ Value absolute(Runtime&, const Value& input, const Arguments& arguments) {
   const Bound bound(arguments, "abs", {});
   require_defined(input);
   if (input.is(Kind::real)) return Value::real(std::fabs(input.as_real()));
-  if (!input.is_integral()) throw_runtime("bad operand type for abs(): '" + std::string(type_name(input)) + "'");
+  if (!input.is_integral())
+    throw_runtime("bad operand type for abs(): '" + std::string(type_name(input)) + "'");
   return input.as_integer() < 0 ? negated(input) : Value::integer(input.as_integer());
 }
 
-// Rounds half to even on the decimal digits, as Python's round(float, n): through the exact decimal expansion.
+// Rounds half to even on the decimal digits, as Python's round(float, n): through the exact decimal
+// expansion.
 double round_digits(double value, int digits) {
   if (!std::isfinite(value) || digits > 300) return value;
   if (digits < 0) {
@@ -143,7 +151,8 @@ double round_digits(double value, int digits) {
     return std::nearbyint(value / scale) * scale;
   }
   std::array<char, 700> buffer;
-  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::fixed, digits);
+  const auto end =
+      std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::fixed, digits);
   double result = value;
   if (end.ec == std::errc{}) std::from_chars(buffer.data(), end.ptr, result);
   return result;
@@ -152,7 +161,8 @@ double round_digits(double value, int digits) {
 Value round(Runtime&, const Value& input, const Arguments& arguments) {
   const Bound bound(arguments, "round", {"precision", "method"});
   require_defined(input);
-  if (!input.is_number()) throw_runtime("type " + std::string(type_name(input)) + " doesn't define __round__ method");
+  if (!input.is_number())
+    throw_runtime("type " + std::string(type_name(input)) + " doesn't define __round__ method");
   const std::int64_t precision = bound.integer(0, 0);
   if (precision < -300 || precision > 300) throw_runtime("round: the precision is out of range");
   const std::string_view method = bound.text(1, "common");
@@ -170,10 +180,13 @@ Value round(Runtime&, const Value& input, const Arguments& arguments) {
 bool parse_real(std::string_view text, double& out) {
   std::string digits(stripped(text, true, true));
   if (!digits.empty() && digits.front() == '+') digits.erase(0, 1);
-  if (digits.empty() || digits.front() == '+' || digits.find_first_of("xXpP") != std::string::npos) return false;
+  if (digits.empty() || digits.front() == '+' || digits.find_first_of("xXpP") != std::string::npos)
+    return false;
   std::string clean;
   for (std::size_t i = 0; i < digits.size(); ++i) {
-    const auto digit = [&](std::size_t k) { return k < digits.size() && digits[k] >= '0' && digits[k] <= '9'; };
+    const auto digit = [&](std::size_t k) {
+      return k < digits.size() && digits[k] >= '0' && digits[k] <= '9';
+    };
     if (digits[i] == '_') {
       if (i == 0 || !digit(i - 1) || !digit(i + 1)) return false;
       continue;
@@ -197,7 +210,8 @@ bool parse_integer(std::string_view text, int base, std::int64_t& out) {
   }
   if (digits.size() > 2 && digits[0] == '0') {
     const char marker = static_cast<char>(digits[1] | 0x20);
-    if ((base == 16 && marker == 'x') || (base == 8 && marker == 'o') || (base == 2 && marker == 'b')) digits.erase(0, 2);
+    if ((base == 16 && marker == 'x') || (base == 8 && marker == 'o') || (base == 2 && marker == 'b'))
+      digits.erase(0, 2);
   }
   std::erase(digits, '_');
   if (digits.empty() || digits.front() == '-') return false;
@@ -266,10 +280,24 @@ Value tojson(Runtime& runtime, const Value& input, const Arguments& arguments) {
 
 FilterFunction find_text_filter(std::string_view name) {
   static constexpr std::array<std::pair<std::string_view, FilterFunction>, 18> kFilters = {{
-      {"trim", trim}, {"upper", upper}, {"lower", lower}, {"capitalize", capitalize}, {"title", title},
-      {"string", string}, {"safe", string}, {"replace", replace}, {"indent", indent}, {"center", center},
-      {"format", format}, {"wordcount", wordcount}, {"truncate", truncate}, {"abs", absolute}, {"round", round},
-      {"int", to_integer}, {"float", to_real}, {"tojson", tojson},
+      {"trim", trim},
+      {"upper", upper},
+      {"lower", lower},
+      {"capitalize", capitalize},
+      {"title", title},
+      {"string", string},
+      {"safe", string},
+      {"replace", replace},
+      {"indent", indent},
+      {"center", center},
+      {"format", format},
+      {"wordcount", wordcount},
+      {"truncate", truncate},
+      {"abs", absolute},
+      {"round", round},
+      {"int", to_integer},
+      {"float", to_real},
+      {"tojson", tojson},
   }};
   for (const auto& [known, filter] : kFilters) {
     if (known == name) return filter;

@@ -9,7 +9,8 @@
 namespace leadline::coordinator::jinja {
 namespace {
 
-constexpr std::array<std::string_view, 5> kGlobals = {"range", "dict", "namespace", "raise_exception", "strftime_now"};
+constexpr std::array<std::string_view, 5> kGlobals = {"range", "dict", "namespace", "raise_exception",
+                                                      "strftime_now"};
 
 Value make_range(Runtime& runtime, const Arguments& arguments) {
   const Bound bound(arguments, "range", {"start", "stop", "step"});
@@ -18,7 +19,8 @@ Value make_range(Runtime& runtime, const Arguments& arguments) {
   for (std::size_t i = 0; i < 3; ++i) {
     if (bound[i] != nullptr) require_defined(*bound[i]);
   }
-  const std::int64_t start = one ? 0 : bound.integer(0, 0), stop = one ? bound.integer(0, 0) : bound.integer(1, 0);
+  const std::int64_t start = one ? 0 : bound.integer(0, 0),
+                     stop = one ? bound.integer(0, 0) : bound.integer(1, 0);
   const std::int64_t step = bound.integer(2, 1);
   if (step == 0) throw_runtime("range() arg 3 must not be zero");
   std::vector<Value> items;
@@ -59,7 +61,9 @@ void fill(Runtime& runtime, const Arguments& arguments, Dict& dict) {
 
 }  // namespace
 
-bool is_global(std::string_view name) { return std::find(kGlobals.begin(), kGlobals.end(), name) != kGlobals.end(); }
+bool is_global(std::string_view name) {
+  return std::find(kGlobals.begin(), kGlobals.end(), name) != kGlobals.end();
+}
 
 Value call_global_function(Runtime& runtime, std::string_view name, const Arguments& arguments) {
   if (name == "range") return make_range(runtime, arguments);
@@ -72,7 +76,8 @@ Value call_global_function(Runtime& runtime, std::string_view name, const Argume
     Dict dict;
     fill(runtime, arguments, dict);
     auto* space = runtime.make<Namespace>();
-    for (const auto& [key, value] : dict.entries) space->fields.emplace_back(text_of(runtime, key).as_text(), value);
+    for (const auto& [key, value] : dict.entries)
+      space->fields.emplace_back(text_of(runtime, key).as_text(), value);
     return Value::of(space);
   }
   if (name == "strftime_now") {

@@ -22,12 +22,22 @@ Interpreter::Flow Interpreter::execute(const Statement& statement, Scope& scope)
   line_ = statement.line;
   runtime_.charge(1);
   switch (statement.kind) {
-    case StatementKind::data: print(Value::text(statement.text)); return Flow::next;
-    case StatementKind::print: print(evaluate(*statement.value, scope)); return Flow::next;
-    case StatementKind::branches: return branches(statement, scope);
-    case StatementKind::loop: return loop(statement, scope);
-    case StatementKind::set: set(statement, scope); return Flow::next;
-    case StatementKind::set_block: set_block(statement, scope); return Flow::next;
+    case StatementKind::data:
+      print(Value::text(statement.text));
+      return Flow::next;
+    case StatementKind::print:
+      print(evaluate(*statement.value, scope));
+      return Flow::next;
+    case StatementKind::branches:
+      return branches(statement, scope);
+    case StatementKind::loop:
+      return loop(statement, scope);
+    case StatementKind::set:
+      set(statement, scope);
+      return Flow::next;
+    case StatementKind::set_block:
+      set_block(statement, scope);
+      return Flow::next;
     case StatementKind::macro: {
       auto* macro = runtime_.make<Callable>();
       macro->type = Callable::Type::macro;
@@ -37,16 +47,22 @@ Interpreter::Flow Interpreter::execute(const Statement& statement, Scope& scope)
       assign(scope, statement.text, Value::of(macro));
       return Flow::next;
     }
-    case StatementKind::call_block: call_block(statement, scope); return Flow::next;
+    case StatementKind::call_block:
+      call_block(statement, scope);
+      return Flow::next;
     case StatementKind::filter_block: {
       piped_ = captured(statement.body, *runtime_.make<Scope>(&scope));
       print(evaluate(*statement.value, scope));
       return Flow::next;
     }
-    case StatementKind::with: return with(statement, scope);
-    case StatementKind::scope: return execute(statement.body, *runtime_.make<Scope>(&scope));
-    case StatementKind::break_loop: return Flow::break_loop;
-    case StatementKind::continue_loop: return Flow::continue_loop;
+    case StatementKind::with:
+      return with(statement, scope);
+    case StatementKind::scope:
+      return execute(statement.body, *runtime_.make<Scope>(&scope));
+    case StatementKind::break_loop:
+      return Flow::break_loop;
+    case StatementKind::continue_loop:
+      return Flow::continue_loop;
   }
   return Flow::next;
 }
@@ -99,8 +115,8 @@ void Interpreter::bind_targets(const Statement& statement, const Value& value, S
   const auto items = iterate(runtime_, value);
   if (items.size() != statement.targets.size()) {
     throw_runtime((items.size() < statement.targets.size() ? "not enough" : "too many") +
-                  std::string(" values to unpack (expected ") + std::to_string(statement.targets.size()) + ", got " +
-                  std::to_string(items.size()) + ")");
+                  std::string(" values to unpack (expected ") + std::to_string(statement.targets.size()) +
+                  ", got " + std::to_string(items.size()) + ")");
   }
   for (std::size_t i = 0; i < items.size(); ++i) assign(scope, statement.targets[i], items[i]);
 }
@@ -168,7 +184,8 @@ void Interpreter::print(const Value& value) {
   if (value.is(Kind::text)) {
     runtime_.charge_bytes(value.as_text().size());
     if (out_->size() + value.as_text().size() > kMaxOutputBytes) {
-      throw_error(ErrorKind::limit, "the chat template writes more than " + std::to_string(kMaxOutputBytes) + " bytes");
+      throw_error(ErrorKind::limit,
+                  "the chat template writes more than " + std::to_string(kMaxOutputBytes) + " bytes");
     }
   }
   append_text(runtime_, value, *out_);

@@ -1,6 +1,6 @@
 #pragma once
-// Interpreter: runs a parsed template once over variables. Not a parser; it trusts the tree. Owns its Runtime.
-// Thread: one rendering, one thread. Throws TemplateError (runtime, raised, unsupported, limit).
+// Interpreter: runs a parsed template once over variables. Not a parser; it trusts the tree. Owns its
+// Runtime. Thread: one rendering, one thread. Throws TemplateError (runtime, raised, unsupported, limit).
 
 #include <string>
 #include <string_view>

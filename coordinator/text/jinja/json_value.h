@@ -1,6 +1,6 @@
 #pragma once
-// JSON -> Value: how a request's messages and extra variables reach a template. Texts are borrowed from the JSON.
-// Thread: one rendering.
+// JSON -> Value: how a request's messages and extra variables reach a template. Texts are borrowed from the
+// JSON. Thread: one rendering.
 
 #include <nlohmann/json.hpp>
 
@@ -15,15 +15,20 @@ Value json_value(Runtime& runtime, const Json& json, int depth = 0) {
   if (depth > kMaxValueDepth) throw_error(ErrorKind::limit, "the messages are nested too deeply");
   runtime.charge(1);
   switch (json.type()) {
-    case nlohmann::detail::value_t::boolean: return Value::boolean(json.template get<bool>());
-    case nlohmann::detail::value_t::number_integer: return Value::integer(json.template get<std::int64_t>());
+    case nlohmann::detail::value_t::boolean:
+      return Value::boolean(json.template get<bool>());
+    case nlohmann::detail::value_t::number_integer:
+      return Value::integer(json.template get<std::int64_t>());
     case nlohmann::detail::value_t::number_unsigned: {
       const auto number = json.template get<std::uint64_t>();
-      if (number > static_cast<std::uint64_t>(INT64_MAX)) throw_error(ErrorKind::limit, "an integer leaves 64 bits");
+      if (number > static_cast<std::uint64_t>(INT64_MAX))
+        throw_error(ErrorKind::limit, "an integer leaves 64 bits");
       return Value::integer(static_cast<std::int64_t>(number));
     }
-    case nlohmann::detail::value_t::number_float: return Value::real(json.template get<double>());
-    case nlohmann::detail::value_t::string: return Value::text(json.template get_ref<const std::string&>());
+    case nlohmann::detail::value_t::number_float:
+      return Value::real(json.template get<double>());
+    case nlohmann::detail::value_t::string:
+      return Value::text(json.template get_ref<const std::string&>());
     case nlohmann::detail::value_t::array: {
       std::vector<Value> items;
       items.reserve(json.size());
@@ -41,7 +46,8 @@ Value json_value(Runtime& runtime, const Json& json, int depth = 0) {
     }
     case nlohmann::detail::value_t::null:
     case nlohmann::detail::value_t::binary:
-    case nlohmann::detail::value_t::discarded: break;
+    case nlohmann::detail::value_t::discarded:
+      break;
   }
   return Value::none();
 }

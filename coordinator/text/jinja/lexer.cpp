@@ -5,16 +5,19 @@
 #include <cstdint>
 
 #include "coordinator/text/jinja/limits.h"
-#include "coordinator/text/jinja/template_error.h"
 #include "coordinator/text/jinja/python_characters.h"
+#include "coordinator/text/jinja/template_error.h"
 #include "coordinator/text/utf8.h"
 
 namespace leadline::coordinator::jinja {
 namespace {
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 bool is_name_start(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || static_cast<unsigned char>(c) >= 0x80;
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+         static_cast<unsigned char>(c) >= 0x80;
 }
 
 // "\r\n" and "\r" become "\n", and one newline at the very end goes, as jinja2 does.
@@ -44,7 +47,9 @@ class Lexer {
   }
 
  private:
-  [[noreturn]] void error(std::string message) const { throw_error(ErrorKind::syntax, std::move(message), line_); }
+  [[noreturn]] void error(std::string message) const {
+    throw_error(ErrorKind::syntax, std::move(message), line_);
+  }
   std::string_view rest() const { return std::string_view(source_).substr(position_); }
   bool at(std::string_view text) const { return rest().starts_with(text); }
   char peek(std::size_t ahead = 0) const {
@@ -108,8 +113,8 @@ class Lexer {
     return leading_space(indent) == indent.size() ? text.substr(0, line_start) : text;
   }
 
-  // Ends a block, comment or raw section whose closing mark is `close` ("%}" or "#}"): "-" eats white space after it, "+"
-  // nothing, none one newline (trim_blocks). False when it is not there.
+  // Ends a block, comment or raw section whose closing mark is `close` ("%}" or "#}"): "-" eats white space
+  // after it, "+" nothing, none one newline (trim_blocks). False when it is not there.
   bool try_close(std::string_view close) {
     const char sign = peek();
     const std::size_t skip = sign == '-' || sign == '+' ? 1 : 0;
@@ -142,7 +147,8 @@ class Lexer {
     advance(p + strip + 2 - position_);
     if (strip) advance(whitespace_from(position_));
     const std::size_t start = position_;
-    for (std::size_t mark = source_.find("{%", start); mark != std::string::npos; mark = source_.find("{%", mark + 2)) {
+    for (std::size_t mark = source_.find("{%", start); mark != std::string::npos;
+         mark = source_.find("{%", mark + 2)) {
       std::size_t q = mark + 2;
       const char sign = q < source_.size() ? source_[q] : '\0';
       q += sign == '-' || sign == '+';
@@ -237,8 +243,8 @@ class Lexer {
       return n;
     };
     // After a dot digits are an index (a.0.1), never a fraction.
-    const bool index = !tokens_.empty() && tokens_.back().kind == TokenKind::op && tokens_.back().text == "." &&
-                       position_ > 0 && source_[position_ - 1] == '.';
+    const bool index = !tokens_.empty() && tokens_.back().kind == TokenKind::op &&
+                       tokens_.back().text == "." && position_ > 0 && source_[position_ - 1] == '.';
     std::size_t n = digits(0);
     bool real = false;
     if (!index && peek(n) == '.' && is_digit(peek(n + 1))) {
@@ -298,7 +304,8 @@ class Lexer {
       std::uint32_t value = 0;
       for (std::size_t n = 1; n <= digits; ++n) {
         const char h = peek(i + n);
-        if (!std::isxdigit(static_cast<unsigned char>(h))) error("a \\" + std::string(1, c) + " escape is too short");
+        if (!std::isxdigit(static_cast<unsigned char>(h)))
+          error("a \\" + std::string(1, c) + " escape is too short");
         value = value * 16 + (is_digit(h) ? h - '0' : (h | 0x20) - 'a' + 10);
       }
       append_code_point(value, out);

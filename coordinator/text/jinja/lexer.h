@@ -1,7 +1,7 @@
 #pragma once
-// Lexer: template source -> tokens, with Jinja's whitespace control (trim_blocks and lstrip_blocks on, as transformers
-// renders chat templates), comments and raw blocks resolved. Not a parser.
-// Thread: pure function.
+// Lexer: template source -> tokens, with Jinja's whitespace control (trim_blocks and lstrip_blocks on, as
+// transformers renders chat templates), comments and raw blocks resolved. Not a parser. Thread: pure
+// function.
 
 #include <string>
 #include <string_view>
@@ -9,7 +9,19 @@
 
 namespace leadline::coordinator::jinja {
 
-enum class TokenKind { data, block_begin, block_end, print_begin, print_end, name, text, integer, real, op, end };
+enum class TokenKind {
+  data,
+  block_begin,
+  block_end,
+  print_begin,
+  print_end,
+  name,
+  text,
+  integer,
+  real,
+  op,
+  end
+};
 
 struct Token {
   TokenKind kind = TokenKind::end;

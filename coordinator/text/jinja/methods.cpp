@@ -34,7 +34,8 @@ Value dict_view(Runtime& runtime, const Dict& dict, SequenceKind kind) {
   return runtime.sequence(kind, std::move(items));
 }
 
-Value call_dict_method(Runtime& runtime, const Value& self, std::string_view name, const Arguments& arguments) {
+Value call_dict_method(Runtime& runtime, const Value& self, std::string_view name,
+                       const Arguments& arguments) {
   const Dict& dict = self.dict();
   if (name == "get") {
     const Bound bound(arguments, name, {"key", "default"});
@@ -48,7 +49,8 @@ Value call_dict_method(Runtime& runtime, const Value& self, std::string_view nam
   return self;  // copy: nothing can change either
 }
 
-Value call_list_method(Runtime& runtime, const Value& self, std::string_view name, const Arguments& arguments) {
+Value call_list_method(Runtime& runtime, const Value& self, std::string_view name,
+                       const Arguments& arguments) {
   if (name == "copy") return self;
   const Bound bound(arguments, name, {"value"});
   const auto& items = self.sequence().items;
@@ -82,9 +84,11 @@ Value call_loop_method(Runtime& runtime, Loop& loop, std::string_view name, cons
 
 bool has_method(const Value& self, std::string_view name) {
   if (self.is(Kind::text)) return find_text_method(name) != nullptr;
-  if (self.is(Kind::dict)) return any_of(name, std::array<std::string_view, 5>{"get", "items", "keys", "values", "copy"});
+  if (self.is(Kind::dict))
+    return any_of(name, std::array<std::string_view, 5>{"get", "items", "keys", "values", "copy"});
   if (is_list(self)) {
-    return name == "index" || name == "count" || (name == "copy" && self.sequence().kind == SequenceKind::list);
+    return name == "index" || name == "count" ||
+           (name == "copy" && self.sequence().kind == SequenceKind::list);
   }
   return false;
 }
@@ -94,8 +98,8 @@ bool is_mutating(const Value& self, std::string_view name) {
     return any_of(name, std::array<std::string_view, 5>{"clear", "pop", "popitem", "setdefault", "update"});
   }
   return self.is(Kind::sequence) && self.sequence().kind == SequenceKind::list &&
-         any_of(name, std::array<std::string_view, 8>{"append", "clear", "extend", "insert", "pop", "remove", "reverse",
-                                                      "sort"});
+         any_of(name, std::array<std::string_view, 8>{"append", "clear", "extend", "insert", "pop", "remove",
+                                                      "reverse", "sort"});
 }
 
 Value bound_method(Runtime& runtime, const Value& self, std::string_view name) {

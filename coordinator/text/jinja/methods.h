@@ -1,7 +1,6 @@
 #pragma once
-// Methods of texts, lists, tuples and dicts that a template may call, and those that the sandbox refuses because they change
-// their object. Not filters.
-// Thread: one rendering.
+// Methods of texts, lists, tuples and dicts that a template may call, and those that the sandbox refuses
+// because they change their object. Not filters. Thread: one rendering.
 
 #include <string_view>
 

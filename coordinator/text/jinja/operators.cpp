@@ -11,32 +11,44 @@ namespace leadline::coordinator::jinja {
 namespace {
 
 [[noreturn]] void throw_operands(std::string_view op, const Value& a, const Value& b) {
-  throw_runtime("unsupported operand type(s) for " + std::string(op) + ": '" + std::string(type_name(a)) + "' and '" +
-                std::string(type_name(b)) + "'");
+  throw_runtime("unsupported operand type(s) for " + std::string(op) + ": '" + std::string(type_name(a)) +
+                "' and '" + std::string(type_name(b)) + "'");
 }
-[[noreturn]] void throw_too_large() { throw_error(ErrorKind::limit, "an integer leaves 64 bits"); }
+[[noreturn]] void throw_too_large() {
+  throw_error(ErrorKind::limit, "an integer leaves 64 bits");
+}
 
 bool same_sequence_type(const Sequence& a, const Sequence& b) {
-  return a.kind == b.kind && (a.kind == SequenceKind::list || a.kind == SequenceKind::tuple || a.kind == SequenceKind::range);
+  return a.kind == b.kind &&
+         (a.kind == SequenceKind::list || a.kind == SequenceKind::tuple || a.kind == SequenceKind::range);
 }
 
 }  // namespace
 
-void throw_undefined(const Value& value) { throw_runtime(std::string(value.why())); }
+void throw_undefined(const Value& value) {
+  throw_runtime(std::string(value.why()));
+}
 
 bool truthy(const Value& value) {
   switch (value.kind()) {
     case Kind::undefined:
-    case Kind::none: return false;
+    case Kind::none:
+      return false;
     case Kind::boolean:
-    case Kind::integer: return value.as_integer() != 0;
-    case Kind::real: return value.as_real() != 0;
-    case Kind::text: return !value.as_text().empty();
-    case Kind::sequence: return value.sequence().kind == SequenceKind::generator || !value.sequence().items.empty();
-    case Kind::dict: return !value.dict().entries.empty();
+    case Kind::integer:
+      return value.as_integer() != 0;
+    case Kind::real:
+      return value.as_real() != 0;
+    case Kind::text:
+      return !value.as_text().empty();
+    case Kind::sequence:
+      return value.sequence().kind == SequenceKind::generator || !value.sequence().items.empty();
+    case Kind::dict:
+      return !value.dict().entries.empty();
     case Kind::space:
     case Kind::callable:
-    case Kind::loop: return true;
+    case Kind::loop:
+      return true;
   }
   return false;
 }
@@ -51,10 +63,12 @@ bool equals(Runtime& runtime, const Value& a, const Value& b, int depth) {
   if (a.kind() != b.kind()) return false;
   switch (a.kind()) {
     case Kind::undefined:
-    case Kind::none: return true;
+    case Kind::none:
+      return true;
     case Kind::boolean:
     case Kind::integer:
-    case Kind::real: return false;  // compared above
+    case Kind::real:
+      return false;  // compared above
     case Kind::text:
       if (a.as_text().size() == b.as_text().size()) runtime.charge_bytes(a.as_text().size());
       return a.as_text() == b.as_text();
@@ -79,7 +93,8 @@ bool equals(Runtime& runtime, const Value& a, const Value& b, int depth) {
     }
     case Kind::space:
     case Kind::callable:
-    case Kind::loop: return a.identity() == b.identity();
+    case Kind::loop:
+      return a.identity() == b.identity();
   }
   return false;
 }
@@ -105,8 +120,8 @@ bool less(Runtime& runtime, const Value& a, const Value& b, std::string_view op)
     }
     return x.size() < y.size();
   }
-  throw_runtime("'" + std::string(op) + "' not supported between instances of '" + std::string(type_name(a)) + "' and '" +
-                std::string(type_name(b)) + "'");
+  throw_runtime("'" + std::string(op) + "' not supported between instances of '" + std::string(type_name(a)) +
+                "' and '" + std::string(type_name(b)) + "'");
 }
 
 bool contains(Runtime& runtime, const Value& container, const Value& item) {
@@ -118,8 +133,10 @@ bool contains(Runtime& runtime, const Value& container, const Value& item) {
       }
       runtime.charge_bytes(container.as_text().size());
       return container.as_text().find(item.as_text()) != std::string_view::npos;
-    case Kind::dict: return dict_find(runtime, container.dict(), item) != nullptr;
-    case Kind::undefined: return false;  // iterates over nothing
+    case Kind::dict:
+      return dict_find(runtime, container.dict(), item) != nullptr;
+    case Kind::undefined:
+      return false;  // iterates over nothing
     case Kind::sequence: {
       Sequence& sequence = container.sequence();
       for (std::size_t i = sequence.consumed; i < sequence.items.size(); ++i) {
@@ -134,7 +151,8 @@ bool contains(Runtime& runtime, const Value& container, const Value& item) {
     case Kind::real:
     case Kind::space:
     case Kind::callable:
-    case Kind::loop: break;
+    case Kind::loop:
+      break;
   }
   throw_runtime("argument of type '" + std::string(type_name(container)) + "' is not iterable");
 }
@@ -197,10 +215,14 @@ Value real_arithmetic(std::string_view op, double a, double b) {
   if (op == "*") return Value::real(a * b);
   if (op == "**") {
     const double power = std::pow(a, b);
-    if (std::isnan(power) && !std::isnan(a) && !std::isnan(b)) throw_runtime("a complex number is not supported");
+    if (std::isnan(power) && !std::isnan(a) && !std::isnan(b))
+      throw_runtime("a complex number is not supported");
     return Value::real(power);
   }
-  if (b == 0) throw_runtime(op == "/" ? "float division by zero" : op == "//" ? "float floor division by zero" : "float modulo");
+  if (b == 0)
+    throw_runtime(op == "/"    ? "float division by zero"
+                  : op == "//" ? "float floor division by zero"
+                               : "float modulo");
   if (op == "/") return Value::real(a / b);
   double remainder = std::fmod(a, b);
   if (remainder != 0 && (remainder < 0) != (b < 0)) remainder += b;
@@ -230,7 +252,8 @@ Value repeated(Runtime& runtime, const Value& value, std::int64_t times) {
   limit(sequence.items.size() * sizeof(Value));
   std::vector<Value> items;
   if (!sequence.items.empty()) {
-    for (std::size_t i = 0; i < count; ++i) items.insert(items.end(), sequence.items.begin(), sequence.items.end());
+    for (std::size_t i = 0; i < count; ++i)
+      items.insert(items.end(), sequence.items.begin(), sequence.items.end());
   }
   return runtime.sequence(sequence.kind, std::move(items));
 }
@@ -269,7 +292,8 @@ Value binary(Runtime& runtime, std::string_view op, const Value& a, const Value&
   if (a.is_number() && b.is_number()) return real_arithmetic(op, a.as_real(), b.as_real());
   if (op == "+") return add(runtime, a, b);
   if (op == "*") {
-    const bool left = a.is(Kind::text) || is_list_or_tuple(a), right = b.is(Kind::text) || is_list_or_tuple(b);
+    const bool left = a.is(Kind::text) || is_list_or_tuple(a),
+               right = b.is(Kind::text) || is_list_or_tuple(b);
     if (left && b.is_integral()) return repeated(runtime, a, b.as_integer());
     if (right && a.is_integral()) return repeated(runtime, b, a.as_integer());
   }
@@ -284,13 +308,15 @@ Value negated(const Value& value) {
 }
 
 bool is_iterable(const Value& value) {
-  return value.is(Kind::undefined) || value.is(Kind::text) || value.is(Kind::sequence) || value.is(Kind::dict);
+  return value.is(Kind::undefined) || value.is(Kind::text) || value.is(Kind::sequence) ||
+         value.is(Kind::dict);
 }
 
 std::vector<Value> iterate(Runtime& runtime, const Value& value) {
   std::vector<Value> items;
   switch (value.kind()) {
-    case Kind::undefined: return items;
+    case Kind::undefined:
+      return items;
     case Kind::text: {
       const std::string_view text = value.as_text();
       runtime.charge_memory(text.size() * sizeof(Value));
@@ -304,7 +330,8 @@ std::vector<Value> iterate(Runtime& runtime, const Value& value) {
     case Kind::sequence: {
       Sequence& sequence = value.sequence();
       runtime.charge_memory((sequence.items.size() - sequence.consumed) * sizeof(Value));
-      items.assign(sequence.items.begin() + static_cast<std::ptrdiff_t>(sequence.consumed), sequence.items.end());
+      items.assign(sequence.items.begin() + static_cast<std::ptrdiff_t>(sequence.consumed),
+                   sequence.items.end());
       if (sequence.kind == SequenceKind::generator) sequence.consumed = sequence.items.size();
       return items;
     }
@@ -318,14 +345,16 @@ std::vector<Value> iterate(Runtime& runtime, const Value& value) {
     case Kind::real:
     case Kind::space:
     case Kind::callable:
-    case Kind::loop: break;
+    case Kind::loop:
+      break;
   }
   throw_runtime("'" + std::string(type_name(value)) + "' object is not iterable");
 }
 
 std::size_t length_of(Runtime& runtime, const Value& value) {
   switch (value.kind()) {
-    case Kind::undefined: return 0;
+    case Kind::undefined:
+      return 0;
     case Kind::text: {
       const std::string_view text = value.as_text();
       runtime.charge_bytes(text.size());
@@ -333,8 +362,10 @@ std::size_t length_of(Runtime& runtime, const Value& value) {
       for (std::size_t i = 0; i < text.size(); ++count) i += utf8_step(text, i).length;
       return count;
     }
-    case Kind::dict: return value.dict().entries.size();
-    case Kind::loop: return value.loop().items->items.size();
+    case Kind::dict:
+      return value.dict().entries.size();
+    case Kind::loop:
+      return value.loop().items->items.size();
     case Kind::sequence:
       if (value.sequence().kind != SequenceKind::generator) return value.sequence().items.size();
       break;
@@ -343,7 +374,8 @@ std::size_t length_of(Runtime& runtime, const Value& value) {
     case Kind::integer:
     case Kind::real:
     case Kind::space:
-    case Kind::callable: break;
+    case Kind::callable:
+      break;
   }
   throw_runtime("object of type '" + std::string(type_name(value)) + "' has no len()");
 }
@@ -360,7 +392,8 @@ const Value* dict_find(Runtime& runtime, const Dict& dict, const Value& key) {
   require_hashable(key);
   runtime.charge_items(dict.entries.size());
   for (const auto& [known, value] : dict.entries) {
-    if (known.is(Kind::text) && key.is(Kind::text) ? known.as_text() == key.as_text() : equals(runtime, known, key)) {
+    if (known.is(Kind::text) && key.is(Kind::text) ? known.as_text() == key.as_text()
+                                                   : equals(runtime, known, key)) {
       return &value;
     }
   }

@@ -1,7 +1,7 @@
 #pragma once
-// Operators of the language as Python has them: truth, equality, order, membership, arithmetic, iteration, hashing rules.
-// Not attribute access (access.h). What Python raises is a TemplateError (runtime) with Python's words.
-// Thread: one rendering.
+// Operators of the language as Python has them: truth, equality, order, membership, arithmetic, iteration,
+// hashing rules. Not attribute access (access.h). What Python raises is a TemplateError (runtime) with
+// Python's words. Thread: one rendering.
 
 #include <string_view>
 #include <vector>

@@ -27,7 +27,8 @@ class Parser {
   // Statements up to a block tag named in `ends`; that tag's name is left as the current token.
   Block body(EndNames ends) {
     if (++nesting_ > kMaxSyntaxDepth) {
-      throw_error(ErrorKind::limit, "blocks are nested more than " + std::to_string(kMaxSyntaxDepth) + " deep",
+      throw_error(ErrorKind::limit,
+                  "blocks are nested more than " + std::to_string(kMaxSyntaxDepth) + " deep",
                   in_.current().line);
     }
     const int opened = in_.current().line;
@@ -53,7 +54,8 @@ class Parser {
         block.push_back(tag());
       } else {
         if (ends.size() != 0) {
-          throw_error(ErrorKind::syntax, "a block is not closed: '" + std::string(*std::prev(ends.end())) + "' is missing",
+          throw_error(ErrorKind::syntax,
+                      "a block is not closed: '" + std::string(*std::prev(ends.end())) + "' is missing",
                       opened);
         }
         break;
@@ -101,12 +103,13 @@ class Parser {
     }
     if (name == "break" || name == "continue") {
       if (loops_ == 0) throw_error(ErrorKind::syntax, "'" + name + "' outside of a loop", token.line);
-      auto made = statement(name == "break" ? StatementKind::break_loop : StatementKind::continue_loop, token.line);
+      auto made =
+          statement(name == "break" ? StatementKind::break_loop : StatementKind::continue_loop, token.line);
       close();
       return made;
     }
-    static constexpr std::array<std::string_view, 9> kRefused = {"extends", "include", "import", "from", "block",
-                                                                 "autoescape", "do", "trans", "debug"};
+    static constexpr std::array<std::string_view, 9> kRefused = {
+        "extends", "include", "import", "from", "block", "autoescape", "do", "trans", "debug"};
     if (std::find(kRefused.begin(), kRefused.end(), name) != kRefused.end()) {
       in_.refuse("the tag '" + name + "'", token.line);
     }
@@ -157,7 +160,8 @@ class Parser {
     const bool parenthesised = in_.is_op("(");
     if (parenthesised) in_.refuse("a parenthesised target", line);
     std::string name = in_.expect_identifier();
-    static constexpr std::array<std::string_view, 6> kConstants = {"true", "True", "false", "False", "none", "None"};
+    static constexpr std::array<std::string_view, 6> kConstants = {"true",  "True", "false",
+                                                                   "False", "none", "None"};
     if (std::find(kConstants.begin(), kConstants.end(), name) != kConstants.end()) {
       throw_error(ErrorKind::syntax, "cannot assign to '" + name + "'", line);
     }
@@ -270,6 +274,8 @@ class Parser {
 
 }  // namespace
 
-Block parse(std::string_view source) { return Parser(lex(source)).run(); }
+Block parse(std::string_view source) {
+  return Parser(lex(source)).run();
+}
 
 }  // namespace leadline::coordinator::jinja

@@ -1,7 +1,7 @@
 #pragma once
-// parse: template source -> statements. What is valid Jinja but not built here (extends, include, import, block, autoescape,
-// recursive loops, ...) is refused by name and line. Not an interpreter.
-// Thread: pure function.
+// parse: template source -> statements. What is valid Jinja but not built here (extends, include, import,
+// block, autoescape, recursive loops, ...) is refused by name and line. Not an interpreter. Thread: pure
+// function.
 
 #include <string_view>
 

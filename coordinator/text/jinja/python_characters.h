@@ -1,7 +1,7 @@
 #pragma once
-// Character classes and case as Python's str has them, over UTF-8. Simple case mapping plus the two mappings that templates
-// meet (sharp s, dotted I): no final sigma, no ligatures, no locale. Not the tokenizers' classes (coordinator/text).
-// Thread: pure functions.
+// Character classes and case as Python's str has them, over UTF-8. Simple case mapping plus the two mappings
+// that templates meet (sharp s, dotted I): no final sigma, no ligatures, no locale. Not the tokenizers'
+// classes (coordinator/text). Thread: pure functions.
 
 #include <cstddef>
 #include <string>

@@ -1,7 +1,7 @@
 #pragma once
-// Runtime: what one rendering owns and may spend: its objects, its steps, its memory, its depth. Not the interpreter (that
-// walks the tree) and not shared.
-// Thread: one rendering. Invariant: objects live until the Runtime ends, so values may point at them freely.
+// Runtime: what one rendering owns and may spend: its objects, its steps, its memory, its depth. Not the
+// interpreter (that walks the tree) and not shared. Thread: one rendering. Invariant: objects live until the
+// Runtime ends, so values may point at them freely.
 
 #include <cstdint>
 #include <memory>

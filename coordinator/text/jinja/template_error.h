@@ -1,7 +1,7 @@
 #pragma once
-// TemplateError: the one exception of this directory; parse and render unwind with it and chat_template.cpp turns it into a
-// Result. It never leaves coordinator/text. Not for our own bugs (LEADLINE_CHECK).
-// Thread: a value.
+// TemplateError: the one exception of this directory; parse and render unwind with it and chat_template.cpp
+// turns it into a Result. It never leaves coordinator/text. Not for our own bugs (LEADLINE_CHECK). Thread: a
+// value.
 
 #include <string>
 #include <utility>
@@ -11,9 +11,9 @@ namespace leadline::coordinator::jinja {
 enum class ErrorKind {
   syntax,       // not a template
   unsupported,  // valid Jinja that this interpreter does not have: known at parse
-  runtime,      // the template does not fit the variables (undefined value, wrong type): jinja2 raises there, too
-  raised,       // the template's own raise_exception
-  limit,        // steps, memory, depth or output
+  runtime,  // the template does not fit the variables (undefined value, wrong type): jinja2 raises there, too
+  raised,   // the template's own raise_exception
+  limit,    // steps, memory, depth or output
 };
 
 struct TemplateError {
@@ -25,6 +25,8 @@ struct TemplateError {
 [[noreturn]] inline void throw_error(ErrorKind kind, std::string message, int line = 0) {
   throw TemplateError{kind, std::move(message), line};
 }
-[[noreturn]] inline void throw_runtime(std::string message) { throw_error(ErrorKind::runtime, std::move(message)); }
+[[noreturn]] inline void throw_runtime(std::string message) {
+  throw_error(ErrorKind::runtime, std::move(message));
+}
 
 }  // namespace leadline::coordinator::jinja

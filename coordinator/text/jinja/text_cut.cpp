@@ -30,14 +30,16 @@ std::string_view stripped_of(std::string_view text, std::string_view characters,
   }
   while (right && !text.empty()) {
     std::size_t begin = text.size() - 1;
-    while (begin > 0 && text.size() - begin < 4 && (static_cast<unsigned char>(text[begin]) & 0xC0) == 0x80) --begin;
+    while (begin > 0 && text.size() - begin < 4 && (static_cast<unsigned char>(text[begin]) & 0xC0) == 0x80)
+      --begin;
     if (!listed(text.substr(begin))) break;
     text.remove_suffix(text.size() - begin);
   }
   return text;
 }
 
-std::vector<std::string_view> split_on(std::string_view text, std::string_view sep, std::int64_t limit, bool from_right) {
+std::vector<std::string_view> split_on(std::string_view text, std::string_view sep, std::int64_t limit,
+                                       bool from_right) {
   std::vector<std::string_view> parts;
   while (limit < 0 || static_cast<std::int64_t>(parts.size()) < limit) {
     const std::size_t at = from_right ? text.rfind(sep) : text.find(sep);
@@ -65,7 +67,9 @@ std::size_t last_word_length(std::string_view text) {
   std::size_t begin = text.size();
   while (begin > 0) {
     std::size_t previous = begin - 1;
-    while (previous > 0 && begin - previous < 4 && (static_cast<unsigned char>(text[previous]) & 0xC0) == 0x80) --previous;
+    while (previous > 0 && begin - previous < 4 &&
+           (static_cast<unsigned char>(text[previous]) & 0xC0) == 0x80)
+      --previous;
     const Utf8Step step = utf8_step(text, previous);
     if (step.valid && is_space(step.code_point)) break;
     begin = previous;
@@ -98,7 +102,8 @@ std::vector<std::string_view> lines_of(std::string_view text, bool keep_ends) {
     const Utf8Step step = utf8_step(text, i);
     const char32_t c = step.valid ? step.code_point : 0xFFFD;
     std::size_t length = step.length;
-    const bool breaks = (c >= 0x0A && c <= 0x0D) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 || c == 0x2029;
+    const bool breaks =
+        (c >= 0x0A && c <= 0x0D) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 || c == 0x2029;
     if (c == '\r' && i + 1 < text.size() && text[i + 1] == '\n') length = 2;
     if (breaks) {
       lines.push_back(text.substr(start, i - start + (keep_ends ? length : 0)));
@@ -140,11 +145,14 @@ std::string replaced(Runtime& runtime, std::string_view text, std::string_view f
   return out;
 }
 
-std::string padded(Runtime& runtime, std::string_view text, std::int64_t width, std::string_view fill, char side) {
-  if (length_of(runtime, Value::text(fill)) != 1) throw_runtime("The fill character must be exactly one character long");
+std::string padded(Runtime& runtime, std::string_view text, std::int64_t width, std::string_view fill,
+                   char side) {
+  if (length_of(runtime, Value::text(fill)) != 1)
+    throw_runtime("The fill character must be exactly one character long");
   const auto have = static_cast<std::int64_t>(length_of(runtime, Value::text(text)));
   if (width <= have) return std::string(text);
-  if (width > static_cast<std::int64_t>(kMaxOutputBytes / 4)) throw_error(ErrorKind::limit, "a padded text is too long");
+  if (width > static_cast<std::int64_t>(kMaxOutputBytes / 4))
+    throw_error(ErrorKind::limit, "a padded text is too long");
   const std::int64_t missing = width - have;
   std::int64_t left = side == 'r' ? missing : 0;
   if (side == 'c') left = missing / 2 + (missing & width & 1);  // as CPython's str.center
@@ -170,7 +178,11 @@ bool cased(std::string_view text, Wanted wanted, Other other) {
 }
 }  // namespace
 
-bool is_upper_text(std::string_view text) { return cased(text, is_upper, is_lower); }
-bool is_lower_text(std::string_view text) { return cased(text, is_lower, is_upper); }
+bool is_upper_text(std::string_view text) {
+  return cased(text, is_upper, is_lower);
+}
+bool is_lower_text(std::string_view text) {
+  return cased(text, is_lower, is_upper);
+}
 
 }  // namespace leadline::coordinator::jinja

@@ -31,7 +31,8 @@ int read_number(std::string_view format, std::size_t& i) {
 
 Conversion read_conversion(std::string_view format, std::size_t& i) {
   Conversion c;
-  while (i < format.size() && std::string_view("-0+ #").find(format[i]) != std::string_view::npos) c.flags += format[i++];
+  while (i < format.size() && std::string_view("-0+ #").find(format[i]) != std::string_view::npos)
+    c.flags += format[i++];
   c.width = read_number(format, i);
   if (i < format.size() && format[i] == '.') c.precision = read_number(format, ++i);
   if (i >= format.size()) throw_runtime("incomplete format");
@@ -63,7 +64,8 @@ std::string first_points(std::string_view text, int count) {
 void append_number(const Conversion& c, const Value& value, std::string& out) {
   require_defined(value);
   if (!value.is_number()) {
-    throw_runtime("%" + std::string(1, c.type) + " format: a number is required, not " + std::string(type_name(value)));
+    throw_runtime("%" + std::string(1, c.type) + " format: a number is required, not " +
+                  std::string(type_name(value)));
   }
   std::string spec = "%" + c.flags + (c.width > 0 ? std::to_string(c.width) : "") +
                      (c.precision >= 0 ? "." + std::to_string(c.precision) : "");
@@ -76,12 +78,14 @@ void append_number(const Conversion& c, const Value& value, std::string& out) {
       throw_runtime("%" + std::string(1, c.type) + " format: a non-negative integer is required");
     }
     const double real = value.as_real();
-    if (!value.is_integral() && !(std::fabs(real) < 9e18)) throw_runtime("cannot convert the float to an integer");
+    if (!value.is_integral() && !(std::fabs(real) < 9e18))
+      throw_runtime("cannot convert the float to an integer");
     const long long number = value.is_integral() ? value.as_integer() : static_cast<long long>(real);
     const char type = c.type == 'i' || c.type == 'u' ? 'd' : c.type;
     length = std::snprintf(buffer.data(), buffer.size(), (spec + "ll" + type).c_str(), number);
   }
-  if (length < 0 || static_cast<std::size_t>(length) >= buffer.size()) throw_runtime("a formatted number is too long");
+  if (length < 0 || static_cast<std::size_t>(length) >= buffer.size())
+    throw_runtime("a formatted number is too long");
   out.append(buffer.data(), static_cast<std::size_t>(length));
 }
 
@@ -96,7 +100,8 @@ void convert(Runtime& runtime, const Conversion& c, const Value& value, std::str
     return pad(c, std::string(value.as_text()), out);
   }
   if (kNumbers.find(c.type) == std::string_view::npos) {
-    throw_error(ErrorKind::unsupported, "the format character '" + std::string(1, c.type) + "' is not supported");
+    throw_error(ErrorKind::unsupported,
+                "the format character '" + std::string(1, c.type) + "' is not supported");
   }
   append_number(c, value, out);
 }
@@ -126,7 +131,8 @@ Value percent_format(Runtime& runtime, std::string_view format, const Value& val
       if (close == std::string_view::npos) throw_runtime("incomplete format key");
       if (!value.is(Kind::dict)) throw_runtime("format requires a mapping");
       item = dict_find(runtime, value.dict(), Value::text(format.substr(i + 1, close - i - 1)));
-      if (item == nullptr) throw_runtime("format: the key " + quoted(format.substr(i + 1, close - i - 1)) + " is missing");
+      if (item == nullptr)
+        throw_runtime("format: the key " + quoted(format.substr(i + 1, close - i - 1)) + " is missing");
       i = close + 1;
       by_name = true;
     }

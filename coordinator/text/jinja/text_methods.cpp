@@ -4,23 +4,29 @@
 
 #include "coordinator/text/jinja/methods.h"
 #include "coordinator/text/jinja/operators.h"
+#include "coordinator/text/jinja/python_characters.h"
 #include "coordinator/text/jinja/text_cut.h"
 #include "coordinator/text/jinja/text_format.h"
-#include "coordinator/text/jinja/python_characters.h"
 #include "coordinator/text/utf8.h"
 
 namespace leadline::coordinator::jinja {
 namespace {
 
-Value strip_method(Runtime&, std::string_view self, const Arguments& arguments, std::string_view name, bool left,
-                   bool right) {
+Value strip_method(Runtime&, std::string_view self, const Arguments& arguments, std::string_view name,
+                   bool left, bool right) {
   const Bound bound(arguments, name, {"chars"});
   if (bound[0] == nullptr || bound[0]->is(Kind::none)) return Value::text(stripped(self, left, right));
   return Value::text(stripped_of(self, bound.text(0), left, right));
 }
-Value strip(Runtime& r, std::string_view s, const Arguments& a) { return strip_method(r, s, a, "strip", true, true); }
-Value lstrip(Runtime& r, std::string_view s, const Arguments& a) { return strip_method(r, s, a, "lstrip", true, false); }
-Value rstrip(Runtime& r, std::string_view s, const Arguments& a) { return strip_method(r, s, a, "rstrip", false, true); }
+Value strip(Runtime& r, std::string_view s, const Arguments& a) {
+  return strip_method(r, s, a, "strip", true, true);
+}
+Value lstrip(Runtime& r, std::string_view s, const Arguments& a) {
+  return strip_method(r, s, a, "lstrip", true, false);
+}
+Value rstrip(Runtime& r, std::string_view s, const Arguments& a) {
+  return strip_method(r, s, a, "rstrip", false, true);
+}
 
 Value split_method(Runtime& runtime, std::string_view self, const Arguments& arguments, bool from_right) {
   const Bound bound(arguments, from_right ? "rsplit" : "split", {"sep", "maxsplit"});
@@ -37,8 +43,12 @@ Value split_method(Runtime& runtime, std::string_view self, const Arguments& arg
   for (const std::string_view part : parts) items.push_back(Value::text(part));
   return runtime.list(std::move(items));
 }
-Value split(Runtime& r, std::string_view s, const Arguments& a) { return split_method(r, s, a, false); }
-Value rsplit(Runtime& r, std::string_view s, const Arguments& a) { return split_method(r, s, a, true); }
+Value split(Runtime& r, std::string_view s, const Arguments& a) {
+  return split_method(r, s, a, false);
+}
+Value rsplit(Runtime& r, std::string_view s, const Arguments& a) {
+  return split_method(r, s, a, true);
+}
 
 Value splitlines(Runtime& runtime, std::string_view self, const Arguments& arguments) {
   const Bound bound(arguments, "splitlines", {"keepends"});
@@ -48,7 +58,8 @@ Value splitlines(Runtime& runtime, std::string_view self, const Arguments& argum
   return runtime.list(std::move(items));
 }
 
-// self[start:stop] of find, count, startswith and endswith. `base`: code points before it; valid false: start is past the end.
+// self[start:stop] of find, count, startswith and endswith. `base`: code points before it; valid false: start
+// is past the end.
 struct Window {
   std::string_view text;
   std::int64_t base = 0;
@@ -77,45 +88,64 @@ Value affix(Runtime& runtime, std::string_view self, const Arguments& arguments,
   const auto matches = [&](const Value& wanted) {
     if (!wanted.is(Kind::text)) {
       require_defined(wanted);
-      throw_runtime(std::string(start ? "startswith" : "endswith") + " first arg must be str or a tuple of str");
+      throw_runtime(std::string(start ? "startswith" : "endswith") +
+                    " first arg must be str or a tuple of str");
     }
-    return part.valid && (start ? part.text.starts_with(wanted.as_text()) : part.text.ends_with(wanted.as_text()));
+    return part.valid &&
+           (start ? part.text.starts_with(wanted.as_text()) : part.text.ends_with(wanted.as_text()));
   };
   const Value& wanted = bound.required(0);
-  if (!wanted.is(Kind::sequence) || wanted.sequence().kind != SequenceKind::tuple) return Value::boolean(matches(wanted));
+  if (!wanted.is(Kind::sequence) || wanted.sequence().kind != SequenceKind::tuple)
+    return Value::boolean(matches(wanted));
   bool any = false;
   for (const Value& item : wanted.sequence().items) any = matches(item) || any;
   return Value::boolean(any);
 }
-Value startswith(Runtime& r, std::string_view s, const Arguments& a) { return affix(r, s, a, true); }
-Value endswith(Runtime& r, std::string_view s, const Arguments& a) { return affix(r, s, a, false); }
+Value startswith(Runtime& r, std::string_view s, const Arguments& a) {
+  return affix(r, s, a, true);
+}
+Value endswith(Runtime& r, std::string_view s, const Arguments& a) {
+  return affix(r, s, a, false);
+}
 
 Value search(Runtime& runtime, std::string_view self, const Arguments& arguments, std::string_view name) {
   const Bound bound(arguments, name, {"sub", "start", "end"});
   const std::string_view wanted = bound.text(0);
   const Window part = window(runtime, self, bound);
   const bool last = name.front() == 'r';
-  const std::size_t found = !part.valid ? std::string_view::npos : last ? part.text.rfind(wanted) : part.text.find(wanted);
+  const std::size_t found = !part.valid ? std::string_view::npos
+                            : last      ? part.text.rfind(wanted)
+                                        : part.text.find(wanted);
   if (found == std::string_view::npos) {
     if (name.ends_with("index")) throw_runtime("substring not found");
     return Value::integer(-1);
   }
-  return Value::integer(part.base +
-                        static_cast<std::int64_t>(length_of(runtime, Value::text(part.text.substr(0, found)))));
+  return Value::integer(
+      part.base + static_cast<std::int64_t>(length_of(runtime, Value::text(part.text.substr(0, found)))));
 }
-Value find(Runtime& r, std::string_view s, const Arguments& a) { return search(r, s, a, "find"); }
-Value rfind(Runtime& r, std::string_view s, const Arguments& a) { return search(r, s, a, "rfind"); }
-Value index(Runtime& r, std::string_view s, const Arguments& a) { return search(r, s, a, "index"); }
-Value rindex(Runtime& r, std::string_view s, const Arguments& a) { return search(r, s, a, "rindex"); }
+Value find(Runtime& r, std::string_view s, const Arguments& a) {
+  return search(r, s, a, "find");
+}
+Value rfind(Runtime& r, std::string_view s, const Arguments& a) {
+  return search(r, s, a, "rfind");
+}
+Value index(Runtime& r, std::string_view s, const Arguments& a) {
+  return search(r, s, a, "index");
+}
+Value rindex(Runtime& r, std::string_view s, const Arguments& a) {
+  return search(r, s, a, "rindex");
+}
 
 Value count(Runtime& runtime, std::string_view self, const Arguments& arguments) {
   const Bound bound(arguments, "count", {"sub", "start", "end"});
   const std::string_view wanted = bound.text(0);
   const Window part = window(runtime, self, bound);
   if (!part.valid) return Value::integer(0);
-  if (wanted.empty()) return Value::integer(static_cast<std::int64_t>(length_of(runtime, Value::text(part.text))) + 1);
+  if (wanted.empty())
+    return Value::integer(static_cast<std::int64_t>(length_of(runtime, Value::text(part.text))) + 1);
   std::int64_t found = 0;
-  for (std::size_t at = part.text.find(wanted); at != std::string_view::npos; at = part.text.find(wanted, at + wanted.size())) {
+  for (std::size_t at = part.text.find(wanted); at != std::string_view::npos;
+       at = part.text.find(wanted, at + wanted.size())) {
     ++found;
   }
   return Value::integer(found);
@@ -182,24 +212,43 @@ Value every(std::string_view self, const Arguments& arguments, Predicate predica
   }
   return Value::boolean(!self.empty());
 }
-Value isdigit(Runtime&, std::string_view s, const Arguments& a) { return every(s, a, is_digit); }
-Value isalpha(Runtime&, std::string_view s, const Arguments& a) { return every(s, a, is_alpha); }
-Value isspace(Runtime&, std::string_view s, const Arguments& a) { return every(s, a, is_space); }
+Value isdigit(Runtime&, std::string_view s, const Arguments& a) {
+  return every(s, a, is_digit);
+}
+Value isalpha(Runtime&, std::string_view s, const Arguments& a) {
+  return every(s, a, is_alpha);
+}
+Value isspace(Runtime&, std::string_view s, const Arguments& a) {
+  return every(s, a, is_space);
+}
 Value isalnum(Runtime&, std::string_view s, const Arguments& a) {
   return every(s, a, [](char32_t c) { return is_alpha(c) || is_digit(c); });
 }
-Value isupper(Runtime&, std::string_view s, const Arguments&) { return Value::boolean(is_upper_text(s)); }
-Value islower(Runtime&, std::string_view s, const Arguments&) { return Value::boolean(is_lower_text(s)); }
+Value isupper(Runtime&, std::string_view s, const Arguments&) {
+  return Value::boolean(is_upper_text(s));
+}
+Value islower(Runtime&, std::string_view s, const Arguments&) {
+  return Value::boolean(is_lower_text(s));
+}
 
 Value justify(Runtime& runtime, std::string_view self, const Arguments& arguments, std::string_view name) {
   const Bound bound(arguments, name, {"width", "fillchar"});
   bound.required(0);
   const std::string_view fill = bound.text(1, " ");
-  return runtime.own(padded(runtime, self, bound.integer(0, 0), fill, name == "ljust" ? 'l' : name == "rjust" ? 'r' : 'c'));
+  return runtime.own(padded(runtime, self, bound.integer(0, 0), fill,
+                            name == "ljust"   ? 'l'
+                            : name == "rjust" ? 'r'
+                                              : 'c'));
 }
-Value ljust(Runtime& r, std::string_view s, const Arguments& a) { return justify(r, s, a, "ljust"); }
-Value rjust(Runtime& r, std::string_view s, const Arguments& a) { return justify(r, s, a, "rjust"); }
-Value center(Runtime& r, std::string_view s, const Arguments& a) { return justify(r, s, a, "center"); }
+Value ljust(Runtime& r, std::string_view s, const Arguments& a) {
+  return justify(r, s, a, "ljust");
+}
+Value rjust(Runtime& r, std::string_view s, const Arguments& a) {
+  return justify(r, s, a, "rjust");
+}
+Value center(Runtime& r, std::string_view s, const Arguments& a) {
+  return justify(r, s, a, "center");
+}
 Value zfill(Runtime& runtime, std::string_view self, const Arguments& arguments) {
   const Bound bound(arguments, "zfill", {"width"});
   bound.required(0);
@@ -214,7 +263,8 @@ Value removeprefix(Runtime&, std::string_view self, const Arguments& arguments) 
 }
 Value removesuffix(Runtime&, std::string_view self, const Arguments& arguments) {
   const Bound bound(arguments, "removesuffix", {"suffix"});
-  return Value::text(self.ends_with(bound.text(0)) ? self.substr(0, self.size() - bound.text(0).size()) : self);
+  return Value::text(self.ends_with(bound.text(0)) ? self.substr(0, self.size() - bound.text(0).size())
+                                                   : self);
 }
 
 Value partition_method(Runtime& runtime, std::string_view self, const Arguments& arguments, bool last) {
@@ -232,20 +282,51 @@ Value partition_method(Runtime& runtime, std::string_view self, const Arguments&
   }
   return runtime.sequence(SequenceKind::tuple, std::move(parts));
 }
-Value partition(Runtime& r, std::string_view s, const Arguments& a) { return partition_method(r, s, a, false); }
-Value rpartition(Runtime& r, std::string_view s, const Arguments& a) { return partition_method(r, s, a, true); }
+Value partition(Runtime& r, std::string_view s, const Arguments& a) {
+  return partition_method(r, s, a, false);
+}
+Value rpartition(Runtime& r, std::string_view s, const Arguments& a) {
+  return partition_method(r, s, a, true);
+}
 
 }  // namespace
 
 TextMethod find_text_method(std::string_view name) {
   static constexpr std::array<std::pair<std::string_view, TextMethod>, 34> kMethods = {{
-      {"strip", strip}, {"lstrip", lstrip}, {"rstrip", rstrip}, {"split", split}, {"rsplit", rsplit},
-      {"splitlines", splitlines}, {"startswith", startswith}, {"endswith", endswith}, {"find", find}, {"rfind", rfind},
-      {"index", index}, {"rindex", rindex}, {"count", count}, {"replace", replace}, {"upper", upper}, {"lower", lower},
-      {"capitalize", capitalize}, {"title", title}, {"join", join}, {"format", format}, {"isdigit", isdigit},
-      {"isalpha", isalpha}, {"isspace", isspace}, {"isalnum", isalnum}, {"isupper", isupper}, {"islower", islower},
-      {"ljust", ljust}, {"rjust", rjust}, {"center", center}, {"zfill", zfill}, {"removeprefix", removeprefix},
-      {"removesuffix", removesuffix}, {"partition", partition}, {"rpartition", rpartition},
+      {"strip", strip},
+      {"lstrip", lstrip},
+      {"rstrip", rstrip},
+      {"split", split},
+      {"rsplit", rsplit},
+      {"splitlines", splitlines},
+      {"startswith", startswith},
+      {"endswith", endswith},
+      {"find", find},
+      {"rfind", rfind},
+      {"index", index},
+      {"rindex", rindex},
+      {"count", count},
+      {"replace", replace},
+      {"upper", upper},
+      {"lower", lower},
+      {"capitalize", capitalize},
+      {"title", title},
+      {"join", join},
+      {"format", format},
+      {"isdigit", isdigit},
+      {"isalpha", isalpha},
+      {"isspace", isspace},
+      {"isalnum", isalnum},
+      {"isupper", isupper},
+      {"islower", islower},
+      {"ljust", ljust},
+      {"rjust", rjust},
+      {"center", center},
+      {"zfill", zfill},
+      {"removeprefix", removeprefix},
+      {"removesuffix", removesuffix},
+      {"partition", partition},
+      {"rpartition", rpartition},
   }};
   for (const auto& [known, method] : kMethods) {
     if (known == name) return method;

@@ -1,7 +1,7 @@
 #pragma once
-// Value: one Jinja value, 24 bytes, trivially copied; what it points at belongs to the rendering's Arena, to the template or
-// to the request's JSON, all of which outlive it. Not a Python object: nothing but a Namespace can change.
-// Thread: one rendering.
+// Value: one Jinja value, 24 bytes, trivially copied; what it points at belongs to the rendering's Arena, to
+// the template or to the request's JSON, all of which outlive it. Not a Python object: nothing but a
+// Namespace can change. Thread: one rendering.
 
 #include <cstdint>
 #include <memory>
@@ -12,7 +12,19 @@
 
 namespace leadline::coordinator::jinja {
 
-enum class Kind : std::uint8_t { undefined, none, boolean, integer, real, text, sequence, dict, space, callable, loop };
+enum class Kind : std::uint8_t {
+  undefined,
+  none,
+  boolean,
+  integer,
+  real,
+  text,
+  sequence,
+  dict,
+  space,
+  callable,
+  loop
+};
 
 struct Sequence;
 struct Dict;
@@ -31,8 +43,10 @@ class Value {
     value.real_ = v;
     return value;
   }
-  static Value text(std::string_view v) { return Value(Kind::text, v); }              // borrows
-  static Value undefined(std::string_view why) { return Value(Kind::undefined, why); }  // borrows; `why` is a sentence
+  static Value text(std::string_view v) { return Value(Kind::text, v); }  // borrows
+  static Value undefined(std::string_view why) {
+    return Value(Kind::undefined, why);
+  }  // borrows; `why` is a sentence
   static Value of(Sequence* v) { return Value(Kind::sequence, v); }
   static Value of(Dict* v) { return Value(Kind::dict, v); }
   static Value of(Namespace* v) { return Value(Kind::space, v); }

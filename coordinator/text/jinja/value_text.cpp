@@ -17,7 +17,8 @@ void check_depth(int depth) {
 // Shared structure can make a short value long, so the cost is counted while writing.
 void check_size(Runtime& runtime, const Value& value, const std::string& out) {
   runtime.charge(1 + (value.is(Kind::text) ? value.as_text().size() / 64 : 0));
-  if (out.size() > kMaxOutputBytes) throw_error(ErrorKind::limit, "the chat template writes a value that is too long");
+  if (out.size() > kMaxOutputBytes)
+    throw_error(ErrorKind::limit, "the chat template writes a value that is too long");
 }
 void append_hex(std::string& out, const char* prefix, unsigned value, int digits) {
   char buffer[16];
@@ -29,26 +30,44 @@ void append_hex(std::string& out, const char* prefix, unsigned value, int digits
 
 std::string_view type_name(const Value& value) {
   switch (value.kind()) {
-    case Kind::undefined: return "Undefined";
-    case Kind::none: return "NoneType";
-    case Kind::boolean: return "bool";
-    case Kind::integer: return "int";
-    case Kind::real: return "float";
-    case Kind::text: return "str";
-    case Kind::dict: return "dict";
-    case Kind::space: return "Namespace";
-    case Kind::loop: return "LoopContext";
-    case Kind::callable: return value.callable().type == Callable::Type::macro ? "Macro" : "builtin_function_or_method";
-    case Kind::sequence: break;
+    case Kind::undefined:
+      return "Undefined";
+    case Kind::none:
+      return "NoneType";
+    case Kind::boolean:
+      return "bool";
+    case Kind::integer:
+      return "int";
+    case Kind::real:
+      return "float";
+    case Kind::text:
+      return "str";
+    case Kind::dict:
+      return "dict";
+    case Kind::space:
+      return "Namespace";
+    case Kind::loop:
+      return "LoopContext";
+    case Kind::callable:
+      return value.callable().type == Callable::Type::macro ? "Macro" : "builtin_function_or_method";
+    case Kind::sequence:
+      break;
   }
   switch (value.sequence().kind) {
-    case SequenceKind::list: return "list";
-    case SequenceKind::tuple: return "tuple";
-    case SequenceKind::range: return "range";
-    case SequenceKind::generator: return "generator";
-    case SequenceKind::dict_keys: return "dict_keys";
-    case SequenceKind::dict_values: return "dict_values";
-    case SequenceKind::dict_items: return "dict_items";
+    case SequenceKind::list:
+      return "list";
+    case SequenceKind::tuple:
+      return "tuple";
+    case SequenceKind::range:
+      return "range";
+    case SequenceKind::generator:
+      return "generator";
+    case SequenceKind::dict_keys:
+      return "dict_keys";
+    case SequenceKind::dict_values:
+      return "dict_values";
+    case SequenceKind::dict_items:
+      return "dict_items";
   }
   return "object";
 }
@@ -79,13 +98,15 @@ std::string real_text(double value) {
     return out + (magnitude.size() < 2 ? "0" + magnitude : magnitude);
   }
   if (exponent < 0) return out + "0." + std::string(static_cast<std::size_t>(-exponent - 1), '0') + digits;
-  if (exponent + 1 >= count) return out + digits + std::string(static_cast<std::size_t>(exponent + 1 - count), '0') + ".0";
+  if (exponent + 1 >= count)
+    return out + digits + std::string(static_cast<std::size_t>(exponent + 1 - count), '0') + ".0";
   return out + digits.substr(0, static_cast<std::size_t>(exponent) + 1) + "." +
          digits.substr(static_cast<std::size_t>(exponent) + 1);
 }
 
 std::string quoted(std::string_view text) {
-  const bool use_double = text.find('\'') != std::string_view::npos && text.find('"') == std::string_view::npos;
+  const bool use_double =
+      text.find('\'') != std::string_view::npos && text.find('"') == std::string_view::npos;
   const char quote = use_double ? '"' : '\'';
   std::string out(1, quote);
   for (std::size_t i = 0; i < text.size();) {
@@ -135,11 +156,21 @@ void append_sequence(Runtime& runtime, const Sequence& sequence, std::string& ou
       append_items(runtime, sequence.items, out, depth);
       out += sequence.items.size() == 1 ? ",)" : ")";
       return;
-    case SequenceKind::range: out += sequence.shown; return;
-    case SequenceKind::generator: out += "<generator object>"; return;
-    case SequenceKind::dict_keys: out += "dict_keys(["; break;
-    case SequenceKind::dict_values: out += "dict_values(["; break;
-    case SequenceKind::dict_items: out += "dict_items(["; break;
+    case SequenceKind::range:
+      out += sequence.shown;
+      return;
+    case SequenceKind::generator:
+      out += "<generator object>";
+      return;
+    case SequenceKind::dict_keys:
+      out += "dict_keys([";
+      break;
+    case SequenceKind::dict_values:
+      out += "dict_values([";
+      break;
+    case SequenceKind::dict_items:
+      out += "dict_items([";
+      break;
   }
   append_items(runtime, sequence.items, out, depth);
   out += "])";
@@ -152,13 +183,27 @@ void append_repr(Runtime& runtime, const Value& value, std::string& out, int dep
   check_size(runtime, value, out);
   const std::size_t before = out.size();
   switch (value.kind()) {
-    case Kind::undefined: out += "Undefined"; break;
-    case Kind::none: out += "None"; break;
-    case Kind::boolean: out += value.as_boolean() ? "True" : "False"; break;
-    case Kind::integer: out += std::to_string(value.as_integer()); break;
-    case Kind::real: out += real_text(value.as_real()); break;
-    case Kind::text: out += quoted(value.as_text()); break;
-    case Kind::sequence: append_sequence(runtime, value.sequence(), out, depth); break;
+    case Kind::undefined:
+      out += "Undefined";
+      break;
+    case Kind::none:
+      out += "None";
+      break;
+    case Kind::boolean:
+      out += value.as_boolean() ? "True" : "False";
+      break;
+    case Kind::integer:
+      out += std::to_string(value.as_integer());
+      break;
+    case Kind::real:
+      out += real_text(value.as_real());
+      break;
+    case Kind::text:
+      out += quoted(value.as_text());
+      break;
+    case Kind::sequence:
+      append_sequence(runtime, value.sequence(), out, depth);
+      break;
     case Kind::dict: {
       out += '{';
       bool first = true;
@@ -248,17 +293,27 @@ std::string json_number(double value) {
 
 void append_key(const Value& key, const JsonStyle& style, std::string& out) {
   switch (key.kind()) {
-    case Kind::text: return append_json_text(key.as_text(), style.ensure_ascii, out);
-    case Kind::none: out += "\"null\""; return;
-    case Kind::boolean: out += key.as_boolean() ? "\"true\"" : "\"false\""; return;
-    case Kind::integer: out += "\"" + std::to_string(key.as_integer()) + "\""; return;
-    case Kind::real: out += "\"" + json_number(key.as_real()) + "\""; return;
+    case Kind::text:
+      return append_json_text(key.as_text(), style.ensure_ascii, out);
+    case Kind::none:
+      out += "\"null\"";
+      return;
+    case Kind::boolean:
+      out += key.as_boolean() ? "\"true\"" : "\"false\"";
+      return;
+    case Kind::integer:
+      out += "\"" + std::to_string(key.as_integer()) + "\"";
+      return;
+    case Kind::real:
+      out += "\"" + json_number(key.as_real()) + "\"";
+      return;
     case Kind::undefined:
     case Kind::sequence:
     case Kind::dict:
     case Kind::space:
     case Kind::callable:
-    case Kind::loop: break;
+    case Kind::loop:
+      break;
   }
   throw_runtime("keys must be str, int, float, bool or None, not " + std::string(type_name(key)));
 }
@@ -269,13 +324,15 @@ void new_line(const JsonStyle& style, int depth, std::string& out) {
   out.append(static_cast<std::size_t>(style.indent) * static_cast<std::size_t>(depth), ' ');
 }
 
-void append_json_dict(Runtime& runtime, const Dict& dict, const JsonStyle& style, std::string& out, int depth) {
+void append_json_dict(Runtime& runtime, const Dict& dict, const JsonStyle& style, std::string& out,
+                      int depth) {
   std::vector<const std::pair<Value, Value>*> entries;
   entries.reserve(dict.entries.size());
   for (const auto& entry : dict.entries) entries.push_back(&entry);
   if (style.sort_keys) {
     std::stable_sort(entries.begin(), entries.end(), [](const auto* a, const auto* b) {
-      if (!a->first.is(Kind::text) || !b->first.is(Kind::text)) throw_runtime("sort_keys needs keys that are strings");
+      if (!a->first.is(Kind::text) || !b->first.is(Kind::text))
+        throw_runtime("sort_keys needs keys that are strings");
       return a->first.as_text() < b->first.as_text();
     });
   }
@@ -299,12 +356,22 @@ void append_json(Runtime& runtime, const Value& value, const JsonStyle& style, s
   check_depth(depth);
   check_size(runtime, value, out);
   switch (value.kind()) {
-    case Kind::none: out += "null"; return;
-    case Kind::boolean: out += value.as_boolean() ? "true" : "false"; return;
-    case Kind::integer: out += std::to_string(value.as_integer()); return;
-    case Kind::real: out += json_number(value.as_real()); return;
-    case Kind::text: return append_json_text(value.as_text(), style.ensure_ascii, out);
-    case Kind::dict: return append_json_dict(runtime, value.dict(), style, out, depth);
+    case Kind::none:
+      out += "null";
+      return;
+    case Kind::boolean:
+      out += value.as_boolean() ? "true" : "false";
+      return;
+    case Kind::integer:
+      out += std::to_string(value.as_integer());
+      return;
+    case Kind::real:
+      out += json_number(value.as_real());
+      return;
+    case Kind::text:
+      return append_json_text(value.as_text(), style.ensure_ascii, out);
+    case Kind::dict:
+      return append_json_dict(runtime, value.dict(), style, out, depth);
     case Kind::sequence: {
       const Sequence& sequence = value.sequence();
       if (sequence.kind != SequenceKind::list && sequence.kind != SequenceKind::tuple) break;
@@ -321,7 +388,8 @@ void append_json(Runtime& runtime, const Value& value, const JsonStyle& style, s
     case Kind::undefined:
     case Kind::space:
     case Kind::callable:
-    case Kind::loop: break;
+    case Kind::loop:
+      break;
   }
   throw_runtime("Object of type " + std::string(type_name(value)) + " is not JSON serializable");
 }

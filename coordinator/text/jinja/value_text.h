@@ -1,7 +1,6 @@
 #pragma once
-// How values are written: str() as Python's, repr() inside containers, and transformers' tojson (json.dumps without HTML
-// escapes). Not a JSON parser.
-// Thread: one rendering.
+// How values are written: str() as Python's, repr() inside containers, and transformers' tojson (json.dumps
+// without HTML escapes). Not a JSON parser. Thread: one rendering.
 
 #include <string>
 #include <string_view>
@@ -27,6 +26,7 @@ struct JsonStyle {
   bool sort_keys = false;
   std::string item_separator = ", ", key_separator = ": ";
 };
-void append_json(Runtime& runtime, const Value& value, const JsonStyle& style, std::string& out, int depth = 0);
+void append_json(Runtime& runtime, const Value& value, const JsonStyle& style, std::string& out,
+                 int depth = 0);
 
 }  // namespace leadline::coordinator::jinja

@@ -10,18 +10,19 @@
 namespace leadline::coordinator {
 namespace {
 
-using ::testing::HasSubstr;
 using nlohmann::json;
 using nlohmann::ordered_json;
+using ::testing::HasSubstr;
 
 const std::string kReference = std::string(LEADLINE_SOURCE_DIR) + "/models/reference";
 
 json chat() {
-  return json::parse(R"([{"role": "system", "content": " Be brief. "}, {"role": "user", "content": "Hi\nthere"}])");
+  return json::parse(
+      R"([{"role": "system", "content": " Be brief. "}, {"role": "user", "content": "Hi\nthere"}])");
 }
 
-Result<std::string> render(std::string_view source, const json& messages = json::array(), const json& extra = nullptr,
-                           ChatTemplateOptions options = {}) {
+Result<std::string> render(std::string_view source, const json& messages = json::array(),
+                           const json& extra = nullptr, ChatTemplateOptions options = {}) {
   const auto parsed = ChatTemplate::parse(source, "<s>", "</s>");
   if (!parsed) return tl::unexpected(parsed.error());
   return (*parsed)->render(messages, extra, options);
@@ -46,7 +47,8 @@ TEST(ChatTemplate, ContinuesTheFinalMessage) {
   messages.push_back({{"role", "assistant"}, {"content", "The answer is "}});
   const ChatTemplateOptions options{.add_generation_prompt = false, .continue_final_message = true};
   EXPECT_THAT((*loaded)->render(messages, json(), options).value(), ::testing::EndsWith("\n\nThe answer is"));
-  const auto both = (*loaded)->render(messages, json(), {.add_generation_prompt = true, .continue_final_message = true});
+  const auto both =
+      (*loaded)->render(messages, json(), {.add_generation_prompt = true, .continue_final_message = true});
   ASSERT_FALSE(both);
   EXPECT_EQ(both.error().code, Errc::invalid_request);
 }
@@ -56,7 +58,8 @@ TEST(ChatTemplate, ErrorsNameWhatAndWhere) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Errc::unsupported);
   EXPECT_EQ(refused.error().message, "chat template, line 2: the tag 'include' is not supported");
-  EXPECT_THAT(ChatTemplate::parse("{{ x | urlize }}", "", "").error().message, HasSubstr("the filter 'urlize'"));
+  EXPECT_THAT(ChatTemplate::parse("{{ x | urlize }}", "", "").error().message,
+              HasSubstr("the filter 'urlize'"));
   const auto broken = ChatTemplate::parse("\n\n{% if x %}", "", "");
   EXPECT_EQ(broken.error().code, Errc::malformed_file);
   EXPECT_THAT(broken.error().message, HasSubstr("line 3"));
@@ -86,7 +89,8 @@ TEST(ChatTemplate, VariablesReachTheTemplate) {
 
 TEST(ChatTemplate, OrderedJsonKeepsItsOrder) {
   const auto parsed = ChatTemplate::parse("{{ tools | tojson }}", "", "");
-  const auto text = (*parsed)->render(ordered_json::array(), ordered_json::parse(R"({"tools": [{"b": 1, "a": 2}]})"), {});
+  const auto text =
+      (*parsed)->render(ordered_json::array(), ordered_json::parse(R"({"tools": [{"b": 1, "a": 2}]})"), {});
   EXPECT_EQ(text.value(), R"([{"b": 1, "a": 2}])");
 }
 
@@ -97,11 +101,15 @@ TEST(ChatTemplate, EveryCostIsBounded) {
       "{{ 'x' * 10000000000 }}",
       "{{ [0] * 10000000000 }}",
       "{{ range(1000000000)|length }}",
-      "{% set ns = namespace(x='ab') %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}{{ ns.x }}",
-      "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}",
-      "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x|tojson }}",
+      "{% set ns = namespace(x='ab') %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}{{ "
+      "ns.x }}",
+      "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ "
+      "ns.x }}",
+      "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ "
+      "ns.x|tojson }}",
       "{% set ns = namespace(x=1) %}{% for i in range(5000) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}",
-      "{% set ns = namespace(x=1, y=1) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% set ns.y = [ns.y, ns.y] %}"
+      "{% set ns = namespace(x=1, y=1) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% set ns.y = "
+      "[ns.y, ns.y] %}"
       "{% endfor %}{{ ns.x == ns.y }}",
       "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
       "{{ 'a'.replace('', 'x' * 1000000).replace('x', 'y' * 1000000) }}",
@@ -125,9 +133,10 @@ TEST(ChatTemplate, EveryCostIsBounded) {
     for (int i = 0; i < n; ++i) text += close;
     return text + " }}";
   };
-  for (const std::string& source : {deep("(", ")", 100000), deep("[", "]", 100000), deep("-", "", 100000),
-                                    deep("not ", "", 100000), deep("", "+1", 100000), deep("", "|trim", 100000),
-                                    deep("", ".a", 100000), deep("1 if 1 else ", "", 100000), deep("{1:", "}", 100000)}) {
+  for (const std::string& source :
+       {deep("(", ")", 100000), deep("[", "]", 100000), deep("-", "", 100000), deep("not ", "", 100000),
+        deep("", "+1", 100000), deep("", "|trim", 100000), deep("", ".a", 100000),
+        deep("1 if 1 else ", "", 100000), deep("{1:", "}", 100000)}) {
     EXPECT_EQ(ChatTemplate::parse(source, "", "").error().code, Errc::unsupported) << source.substr(0, 30);
   }
   std::string blocks;
@@ -141,8 +150,9 @@ TEST(ChatTemplate, EveryCostIsBounded) {
 class ChatTemplateFiles : public ::testing::Test {
  protected:
   void SetUp() override {
-    directory_ = std::filesystem::path(::testing::TempDir()) /
-                 ("chat_template_" + std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
+    directory_ =
+        std::filesystem::path(::testing::TempDir()) /
+        ("chat_template_" + std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
     std::filesystem::remove_all(directory_);
     std::filesystem::create_directories(directory_);
   }
@@ -163,7 +173,8 @@ TEST_F(ChatTemplateFiles, SourcesInTheirOrder) {
   EXPECT_EQ(ChatTemplate::load(directory_.string(), "").error().code, Errc::not_found);
   write("chat_template.json", R"({"chat_template": "from json"})");
   EXPECT_EQ(loaded(), "from json");
-  write("tokenizer_config.json", R"({"bos_token": {"content": "<b>"}, "eos_token": null, "chat_template": "{{ bos_token }}config"})");
+  write("tokenizer_config.json",
+        R"({"bos_token": {"content": "<b>"}, "eos_token": null, "chat_template": "{{ bos_token }}config"})");
   EXPECT_EQ(loaded(), "<b>config");
   write("chat_template.jinja", "{{ bos_token }}jinja\n");
   EXPECT_EQ(loaded(), "<b>jinja");
