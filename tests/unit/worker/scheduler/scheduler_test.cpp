@@ -105,6 +105,27 @@ TEST(Scheduler, NobodyPassesTheFirstThatDoesNotFit) {
   EXPECT_EQ(schedule(v, {52, 0}, limits()).admit.size(), 2U);
 }
 
+TEST(Scheduler, OnePageIsPromisedOnce) {
+  const std::vector<SequenceView> v = {waiting(1, 96), waiting(2, 96)};
+  EXPECT_EQ(schedule(v, {12, 0}, limits()).admit, (Ids{SequenceId{1}}));  // 6 + 6 and one to spare
+  EXPECT_EQ(schedule(v, {13, 0}, limits()).admit.size(), 2U);
+}
+
+TEST(Scheduler, PagesThatOthersHoldTooAreNotWonByPreempting) {
+  std::vector<SequenceView> v = {running(1, 33, 32), running(2, 33, 32), running(3, 40, 39)};
+  v[2].sole_pages = 1;  // of its 3; two sequences need one page each
+  EXPECT_EQ(schedule(v, {0, 10}, limits()).run.size(), 1U);
+  v[2].sole_pages = 2;
+  EXPECT_EQ(schedule(v, {0, 10}, limits()).run.size(), 2U);
+}
+
+TEST(Scheduler, ACopyOfTheLastPageIsCounted) {
+  SequenceView v = running(1, 40, 39);
+  v.tail_copies = 1;
+  EXPECT_TRUE(schedule(std::span(&v, 1), {0, 0}, limits()).run.empty());
+  EXPECT_EQ(schedule(std::span(&v, 1), {1, 0}, limits()).run.size(), 1U);
+}
+
 TEST(Scheduler, MaxSequences) {
   std::vector<SequenceView> v;
   for (std::uint64_t id = 1; id <= 9; ++id) v.push_back(running(id, 20, 19));
