@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <limits>
+
+#include "monitoring/check.h"
 
 namespace leadline::worker {
 namespace {
@@ -31,6 +34,13 @@ inline float exp_nonpositive(float x) {
   return x < -87.0F ? 0.0F : e * __builtin_bit_cast(float, bits);
 }
 
+constexpr std::size_t kChunk = 256;  // of values whose exponentials are made together
+
+// out[i] = exp(v[i] - max) for n <= kChunk values.
+void exp_chunk(const float* v, std::size_t n, float max, float* __restrict out) {
+  for (std::size_t i = 0; i < n; ++i) out[i] = exp_nonpositive(v[i] - max);
+}
+
 struct Before {  // the one order
   std::span<const float> values;
   bool operator()(std::int32_t a, std::int32_t b) const {
@@ -50,19 +60,19 @@ float max_of(const float* v, std::size_t n) {
   return best;
 }
 
-// A value that at least k elements reach: the k-th largest of the maxima of blocks (-inf when there are fewer
-// blocks).
-float lower_bound_of_kth(std::span<const float> values, std::size_t k) {
-  const std::size_t blocks = values.size() / kMaximaBlock;
-  if (k > blocks) return kAbsent;
-  std::vector<float> maxima(blocks);
-  for (std::size_t b = 0; b < blocks; ++b) maxima[b] = max_of(values.data() + b * kMaximaBlock, kMaximaBlock);
-  std::nth_element(maxima.begin(), maxima.begin() + static_cast<std::ptrdiff_t>(k - 1), maxima.end(),
-                   std::greater<>());
-  return maxima[k - 1];
+// Keeps v[i] where it is before or at index `last` in the order; all else becomes absent.
+void cut_after(std::span<float> values, std::int32_t last) {
+  const float edge = values[static_cast<std::size_t>(last)];
+  const auto split = static_cast<std::size_t>(last) + 1;  // equal values stay up to here
+  for (std::size_t i = 0; i < split; ++i) values[i] = values[i] >= edge ? values[i] : kAbsent;
+  for (std::size_t i = split; i < values.size(); ++i) values[i] = values[i] > edge ? values[i] : kAbsent;
 }
 
 }  // namespace
+
+float max_value(std::span<const float> values) {
+  return max_of(values.data(), values.size());
+}
 
 std::int32_t arg_max(std::span<const float> values) {
   if (values.empty()) return -1;
@@ -73,10 +83,14 @@ std::int32_t arg_max(std::span<const float> values) {
 
 double sum_exp(std::span<const float> values, float max) {
   std::array<double, kLanes> sum{};
-  std::size_t i = 0;
-  for (; i + kLanes <= values.size(); i += kLanes)
-    for (std::size_t j = 0; j < kLanes; ++j) sum[j] += exp_nonpositive(values[i + j] - max);
-  for (std::size_t j = 0; i + j < values.size(); ++j) sum[j] += exp_nonpositive(values[i + j] - max);
+  std::array<float, kChunk> e;
+  for (std::size_t at = 0; at < values.size(); at += kChunk) {
+    const std::size_t n = std::min(kChunk, values.size() - at);
+    exp_chunk(values.data() + at, n, max, e.data());
+    std::fill(e.begin() + static_cast<std::ptrdiff_t>(n), e.end(), 0.0F);
+    for (std::size_t i = 0; i < kChunk; i += kLanes)
+      for (std::size_t j = 0; j < kLanes; ++j) sum[j] += e[i + j];
+  }
   for (std::size_t width = kLanes / 2; width > 0; width /= 2)
     for (std::size_t j = 0; j < width; ++j) sum[j] += sum[j + width];
   return sum[0];
@@ -84,11 +98,27 @@ double sum_exp(std::span<const float> values, float max) {
 
 void select_top_k(std::span<const float> values, std::int32_t k, std::vector<std::int32_t>& out) {
   out.clear();
-  if (k <= 0) return;
+  if (k <= 0 || values.empty()) return;
   const auto wanted = std::min(static_cast<std::size_t>(k), values.size());
-  const float bound = lower_bound_of_kth(values, wanted);
-  for (std::size_t i = 0; i < values.size(); ++i)
-    if (values[i] >= bound && values[i] != kAbsent) out.push_back(static_cast<std::int32_t>(i));
+  // At least k values reach the k-th largest of the blocks' maxima, so a block below it has none of the k.
+  const std::size_t blocks = (values.size() + kMaximaBlock - 1) / kMaximaBlock;
+  std::vector<float> maxima(blocks);
+  for (std::size_t b = 0; b < blocks; ++b) {
+    const std::size_t at = b * kMaximaBlock;
+    maxima[b] = max_of(values.data() + at, std::min(kMaximaBlock, values.size() - at));
+  }
+  float bound = kAbsent;
+  if (wanted <= blocks) {
+    std::vector<float> sorted = maxima;
+    const auto kth = sorted.begin() + static_cast<std::ptrdiff_t>(wanted - 1);
+    std::nth_element(sorted.begin(), kth, sorted.end(), std::greater<>());
+    bound = *kth;
+  }
+  for (std::size_t b = 0; b < blocks; ++b) {
+    if (maxima[b] < bound) continue;
+    for (std::size_t i = b * kMaximaBlock; i < std::min((b + 1) * kMaximaBlock, values.size()); ++i)
+      if (values[i] >= bound && values[i] != kAbsent) out.push_back(static_cast<std::int32_t>(i));
+  }
   const Before before{values};
   if (out.size() > wanted) {
     std::nth_element(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(wanted), out.end(), before);
@@ -100,54 +130,44 @@ void select_top_k(std::span<const float> values, std::int32_t k, std::vector<std
 void keep_top_k(std::span<float> values, std::int32_t k, std::vector<std::int32_t>& scratch) {
   if (k <= 0 || static_cast<std::size_t>(k) >= values.size()) return;
   select_top_k(values, k, scratch);
-  if (scratch.size() < static_cast<std::size_t>(k)) return;  // fewer than k are present: all stay
-  const std::int32_t last = scratch.back();
-  const float edge = values[static_cast<std::size_t>(last)];
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const bool stays = values[i] > edge || (values[i] == edge && static_cast<std::int32_t>(i) <= last);
-    values[i] = stays ? values[i] : kAbsent;
-  }
+  if (scratch.size() == static_cast<std::size_t>(k))
+    cut_after(values, scratch.back());  // else fewer than k are present
 }
 
 void keep_top_p(std::span<float> values, float p, std::vector<float>& weights,
                 std::vector<std::int32_t>& scratch) {
   // Mass by bucket of distance from the maximum; only the bucket in which p is crossed has to be sorted.
+  // Bucket b has the values in (-(b + 1) / 32, -b / 32]: multiplying by a power of two is exact, so bucket
+  // and bounds agree.
   constexpr std::size_t kBuckets = 1024;
   constexpr float kBucketsPerUnit = 32.0F;  // the last bucket takes all below exp(-32)
-  const auto bucket_of = [](float v) {
-    const float b = -v * kBucketsPerUnit;
-    return b < static_cast<float>(kBuckets - 1) ? static_cast<std::size_t>(b) : kBuckets - 1;
-  };
   weights.resize(values.size());
-  for (std::size_t i = 0; i < values.size(); ++i) weights[i] = exp_nonpositive(values[i]);
+  for (std::size_t at = 0; at < values.size(); at += kChunk)
+    exp_chunk(values.data() + at, std::min(kChunk, values.size() - at), 0.0F, weights.data() + at);
   std::array<double, kBuckets> mass{};
-  for (std::size_t i = 0; i < values.size(); ++i)
-    if (weights[i] > 0) mass[bucket_of(values[i])] += weights[i];
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const float distance = std::min(-values[i] * kBucketsPerUnit, static_cast<float>(kBuckets - 1));
+    mass[static_cast<std::size_t>(static_cast<std::int32_t>(distance))] +=
+        weights[i];  // absent ones weigh nothing
+  }
   double total = 0;
   for (const double m : mass) total += m;
   const double target = static_cast<double>(p) * total;
   std::size_t edge = 0;
-  double before_edge = 0;
-  while (edge + 1 < kBuckets && before_edge + mass[edge] < target) before_edge += mass[edge++];
+  double sum = 0;
+  while (edge + 1 < kBuckets && sum + mass[edge] < target) sum += mass[edge++];
 
+  const float high = -static_cast<float>(edge) / kBucketsPerUnit;
+  const float low = edge + 1 < kBuckets ? -static_cast<float>(edge + 1) / kBucketsPerUnit : kAbsent;
   scratch.clear();
   for (std::size_t i = 0; i < values.size(); ++i)
-    if (values[i] != kAbsent && bucket_of(values[i]) == edge) scratch.push_back(static_cast<std::int32_t>(i));
+    if (values[i] <= high && values[i] > low) scratch.push_back(static_cast<std::int32_t>(i));
+  LEADLINE_CHECK(!scratch.empty(), "no value where the mass is");
   std::sort(scratch.begin(), scratch.end(), Before{values});
-  // The first of all stays whatever p is; it is the first of bucket 0.
-  std::size_t kept = edge == 0 ? 1 : 0;
-  double sum = before_edge + (kept != 0 ? weights[static_cast<std::size_t>(scratch[0])] : 0.0);
-  while (kept < scratch.size() && sum < target) sum += weights[static_cast<std::size_t>(scratch[kept++])];
-  const std::int32_t last = kept > 0 ? scratch[kept - 1] : -1;
-  const float edge_value = kept > 0 ? values[static_cast<std::size_t>(last)] : 0;
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    if (values[i] == kAbsent) continue;
-    const std::size_t b = bucket_of(values[i]);
-    const bool in_edge =
-        kept > 0 && b == edge &&
-        (values[i] > edge_value || (values[i] == edge_value && static_cast<std::int32_t>(i) <= last));
-    if (b > edge || (b == edge && !in_edge)) values[i] = kAbsent;
-  }
+  std::size_t kept = 0;
+  do sum += weights[static_cast<std::size_t>(scratch[kept++])];
+  while (kept < scratch.size() && sum < target);
+  cut_after(values, scratch[kept - 1]);
 }
 
 }  // namespace leadline::worker

@@ -11,6 +11,9 @@
 
 namespace leadline::worker {
 
+// The largest value; -inf for none.
+float max_value(std::span<const float> values);
+
 // Index of the first largest value; -1 when all are -inf.
 std::int32_t arg_max(std::span<const float> values);
 

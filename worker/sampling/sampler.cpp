@@ -123,8 +123,7 @@ class NoisyArgMax {
  private:
   void visit(std::size_t block) {
     const std::size_t begin = block * kNoiseBlock, end = std::min(begin + kNoiseBlock, x_.size());
-    float top = kAbsent;
-    for (std::size_t i = begin; i < end; ++i) top = x_[i] > top ? x_[i] : top;
+    const float top = max_value(x_.subspan(begin, end - begin));
     if (top == kAbsent) return;
     const double gap = best_ - top - kNoiseSlack;
     if (gap > kLargestNoise) return;
