@@ -62,6 +62,10 @@ class Channel {
   // Closes now; on_closed follows with Errc::closed and this reason (never from inside this call).
   virtual void close(std::string reason) = 0;
 
+  // Closes now, and no handler runs any more: for an owner that goes away. On the io_context's thread only.
+  // Dropping the pointer alone does not close: pending operations keep a channel alive.
+  virtual void abandon() = 0;
+
   [[nodiscard]] virtual const std::string& peer() const = 0;  // "10.0.0.2:53124", for logs
 };
 

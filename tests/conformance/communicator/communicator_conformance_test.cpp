@@ -49,7 +49,7 @@ std::string command_for(const GroupCase& group, const std::string& laws) {
     const std::string forced = std::string_view(group.backend) == "mpi" ? "mpi" : "auto";
     return "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 timeout -k 1 90 mpirun --oversubscribe "
            "--bind-to none "
-           "--mca odls_base_sigkill_timeout 1 -x LEADLINE_COLLECTIVE=" +
+           "--mca odls_base_sigkill_timeout 3 -x LEADLINE_COLLECTIVE=" +
            forced + " -n " + std::to_string(group.ranks) + " " + LEADLINE_LAWS_PROGRAM + " " + laws;
   }
   if (group.ranks == 1) return backend + program;
