@@ -1,20 +1,9 @@
 #include "coordinator/text/normalizer.h"
 
-#include <utf8proc.h>
-
-#include <cstdlib>
-#include <memory>
+#include "coordinator/text/nfc.h"
 
 namespace leadline::coordinator {
 namespace {
-
-// Everything below U+0300 is NFC by itself and never combines backwards: UTF-8 lead bytes below 0xCC.
-bool trivially_nfc(std::string_view text) {
-  for (unsigned char c : text) {
-    if (c >= 0xCC) return false;
-  }
-  return true;
-}
 
 Result<std::string> replace(const ReplaceText& step, std::string_view text) {
   std::string out;
@@ -47,31 +36,26 @@ std::string collapse(std::string_view text) {
     if (c == ' ' && (out.empty() || out.back() == ' ')) continue;
     out.push_back(c);
   }
-  while (!out.empty() && out.back() == ' ') out.pop_back();
+  for (;;) {  // U+2581 is a written space
+    if (out.ends_with(' ')) {
+      out.pop_back();
+    } else if (out.ends_with("\xE2\x96\x81")) {
+      out.resize(out.size() - 3);
+    } else {
+      break;
+    }
+  }
   return out;
 }
 
 }  // namespace
-
-Result<std::string> to_nfc(std::string_view text) {
-  if (trivially_nfc(text)) return std::string(text);
-  utf8proc_uint8_t* composed = nullptr;
-  const utf8proc_ssize_t bytes = utf8proc_map(
-      reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
-      &composed, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
-  std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(composed, &std::free);
-  if (bytes < 0) return fail(Errc::too_large, "text cannot be normalised to NFC");
-  return std::string(reinterpret_cast<const char*>(composed), static_cast<std::size_t>(bytes));
-}
 
 Result<std::string> Normalizer::apply(std::string text) const {
   for (const NormalizerStep& step : steps_) {
     if (text.size() > kMaxNormalizedBytes)
       return fail(Errc::too_large, "text grows past the tokenizer's limit");
     if (std::holds_alternative<ComposeNfc>(step)) {
-      auto out = to_nfc(text);
-      if (!out) return out;
-      text = std::move(*out);
+      text = to_nfc(text);
     } else if (const auto* prepend = std::get_if<PrependText>(&step)) {
       if (!text.empty()) text.insert(0, prepend->text);
     } else if (const auto* change = std::get_if<ReplaceText>(&step)) {

@@ -27,10 +27,6 @@ struct ReplaceText {
 struct CollapseSpaces {};
 using NormalizerStep = std::variant<ComposeNfc, PrependText, ReplaceText, CollapseSpaces>;
 
-// Canonical composition as Unicode 15 defines it; text that is NFC already is returned unchanged without work
-// on each character.
-Result<std::string> to_nfc(std::string_view text);
-
 class Normalizer {
  public:
   Normalizer() = default;

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "coordinator/text/sentencepiece_tokenizer.h"
 #include "coordinator/text/tokenizer_json.h"
 
 namespace leadline::coordinator {
@@ -43,6 +44,9 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::string& model_dire
   auto json = read_file(directory / "tokenizer.json");
   if (!json) return tl::unexpected(json.error());
   if (json->found) return parse_tokenizer_json(json->bytes, config->bytes);
+  auto model = read_file(directory / "tokenizer.model");
+  if (!model) return tl::unexpected(model.error());
+  if (model->found) return parse_sentencepiece_model(model->bytes, config->bytes);
   return fail(Errc::not_found, model_directory + ": neither tokenizer.json nor tokenizer.model");
 }
 
