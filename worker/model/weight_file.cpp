@@ -138,6 +138,12 @@ Result<void> WeightFile::add(TensorEntry entry, const Map& map) {
                 std::move(entry.shape),
                 {static_cast<const std::byte*>(map.address) + entry.begin,
                  static_cast<std::size_t>(entry.end - entry.begin)}};
+  const std::size_t element = tensor.dtype ? transport::bits_of(*tensor.dtype) / 8 : 1;
+  if (reinterpret_cast<std::uintptr_t>(tensor.bytes.data()) % element != 0) {
+    copies_.push_back(std::make_unique_for_overwrite<std::byte[]>(tensor.bytes.size()));
+    std::memcpy(copies_.back().get(), tensor.bytes.data(), tensor.bytes.size());
+    tensor.bytes = {copies_.back().get(), tensor.bytes.size()};
+  }
   total_bytes_ += entry.end - entry.begin;
   if (!tensors_.emplace(entry.name, std::move(tensor)).second) return malformed(entry.name + ": given twice");
   return {};
@@ -158,9 +164,6 @@ Result<const Tensor*> WeightFile::require(const std::string& name,
   if (!tensor->dtype)
     return monitoring::fail(Errc::unsupported_model, "tensor " + name + ": dtype = " + tensor->dtype_name +
                                                          ": only F32, BF16 and F16 are read");
-  const std::size_t element = transport::bits_of(*tensor->dtype) / 8;
-  if (reinterpret_cast<std::uintptr_t>(tensor->bytes.data()) % element != 0)
-    return malformed("tensor " + name + ": not aligned to its " + std::to_string(element) + "-byte elements");
   return tensor;
 }
 

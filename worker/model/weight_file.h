@@ -55,6 +55,7 @@ class WeightFile {
 
   // Constant after open.
   std::vector<Map> maps_;
+  std::vector<std::unique_ptr<std::byte[]>> copies_;  // of tensors that lie unaligned in their file
   std::map<std::string, Tensor, std::less<>> tensors_;
   std::int64_t total_bytes_ = 0;
 };
