@@ -1,9 +1,9 @@
 #pragma once
 // WeightFile: the tensors of a checkpoint as downloaded, memory-mapped: model.safetensors, or the shards that
 // model.safetensors.index.json names. Not weights in a backend's layout (weights.h) and not a writer.
-// Thread: immutable after open; any. Invariants: views live as long as the WeightFile; each tensor's bytes
-// lie inside its map. A file that is truncated by someone else while it is mapped ends the process (SIGBUS),
-// as with any mapped file.
+// Thread: immutable after open; any. Invariants: views live as long as the WeightFile; tensors are
+// aligned to their elements (what an old writer left unaligned is copied). A file that is truncated by
+// someone else while it is mapped ends the process (SIGBUS), as with any mapped file.
 
 #include <cstddef>
 #include <cstdint>
