@@ -168,9 +168,11 @@ void SequenceCache::fork(SequenceId from, SequenceId to) {
   const Sequence& s = at(from);
   LEADLINE_CHECK(s.admitted && !s.swapped && s.reserved == 0, "forking a sequence that does not run");
   auto copy = std::make_unique<Sequence>(s.table.fork());
-  copy->tokens = s.tokens;
+  // What is known but not computed is the first one's own: the second may go on differently.
+  copy->tokens.assign(s.tokens.begin(), s.tokens.begin() + s.computed);
   copy->root = s.root;
-  copy->keys = s.keys;
+  copy->keys.assign(s.keys.begin(),
+                    s.keys.begin() + std::min<std::ptrdiff_t>(std::ssize(s.keys), s.computed / kPageTokens));
   copy->computed = s.computed;
   copy->moved_in = s.moved_in;
   copy->admitted = true;

@@ -91,8 +91,8 @@ class SequenceCache {
   // Back on the device; committed pages that are still in the index are taken without a copy. False: too few
   // pages.
   [[nodiscard]] bool swap_in(SequenceId id);
-  // A second sequence with the same KV (several answers to one prompt). REQUIRES: `from` admitted, not
-  // swapped, nothing reserved.
+  // A second sequence with the same computed tokens on the same pages (several answers to one prompt); the
+  // first to write the last page copies it. REQUIRES: `from` admitted, not swapped, nothing reserved.
   void fork(SequenceId from, SequenceId to);
   // Forgets the sequence in any state; its committed pages stay reusable. To preempt by recomputing: release,
   // then add again with all known tokens.
