@@ -1,7 +1,8 @@
 #pragma once
 // Structured log lines: level, event name, key=value fields (request id among them), on standard error, as
 // text or JSON. Not a metrics channel, and never prompt or answer text, keys or secrets. spdlog stays in the
-// .cpp. Thread: any.
+// .cpp. Thread: any. Invariants: an event's lines are limited (log_limiter.h), so names are constants and
+// what varies is a field; values are escaped, so a line is always one line.
 
 #include <cstdint>
 #include <initializer_list>

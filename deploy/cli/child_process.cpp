@@ -8,8 +8,12 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 
 namespace leadline::deploy {
 namespace {
@@ -28,6 +32,26 @@ void unblock_signals() {
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGCHLD}) std::signal(signal, SIG_DFL);
+}
+
+// The processes whose parent is `parent`, from /proc/PID/stat: "pid (name) state ppid …".
+std::vector<pid_t> list_children(pid_t parent) {
+  std::vector<pid_t> children;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
+    const pid_t pid = std::atoi(entry.path().filename().c_str());
+    if (pid <= 0) continue;
+    std::ifstream file(entry.path() / "stat");
+    std::string text((std::istreambuf_iterator<char>(file)), {});
+    const auto name_end = text.rfind(')');
+    int its_parent = 0;
+    char state = 0;
+    if (name_end == std::string::npos ||
+        std::sscanf(text.c_str() + name_end + 1, " %c %d", &state, &its_parent) != 2)
+      continue;
+    if (its_parent == parent && state != 'Z') children.push_back(pid);
+  }
+  return children;
 }
 
 // In the child, between fork and exec: async-signal-safe calls only. Errors are written to `report`.
@@ -114,6 +138,13 @@ std::vector<std::string> ChildProcess::read_lines() {
 
 void ChildProcess::send_signal(int signal) const {
   if (pid_ > 0 && !status_) kill(pid_, signal);
+}
+
+void ChildProcess::send_signal_to_leaves(int signal) const {
+  if (pid_ <= 0 || status_) return;
+  const std::vector<pid_t> children = list_children(pid_);
+  for (const pid_t child : children) kill(child, signal);
+  if (children.empty()) send_signal(signal);
 }
 
 void ChildProcess::kill_group() const {

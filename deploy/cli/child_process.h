@@ -31,8 +31,11 @@ class ChildProcess {
   [[nodiscard]] int output_fd() const { return output_; }  // for poll; -1 after its end
   std::vector<std::string> read_lines();                   // what has come; never waits
   void send_signal(int signal) const;                      // to the process
-  void kill_group() const;                                 // SIGKILL to all of its group
-  std::optional<int> exit_status();                        // as waitpid gives it; never waits
+  // To its children, or to itself where it has none: mpirun answers SIGTERM by a fixed wait and SIGKILL, its
+  // ranks by a drain.
+  void send_signal_to_leaves(int signal) const;
+  void kill_group() const;           // SIGKILL to all of its group
+  std::optional<int> exit_status();  // as waitpid gives it; never waits
 
  private:
   ChildProcess(pid_t pid, int output) : pid_(pid), output_(output) {}

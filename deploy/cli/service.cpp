@@ -25,7 +25,7 @@ Result<void> Service::start(Clock::time_point now) {
 void Service::stop() {
   stopping_ = true;
   start_at_ = Clock::time_point::max();
-  if (child_) child_->send_signal(SIGTERM);
+  if (child_) child_->send_signal_to_leaves(SIGTERM);
 }
 
 void Service::kill() {

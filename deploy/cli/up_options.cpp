@@ -144,8 +144,7 @@ std::vector<std::string> worker_command(const UpOptions& o, const UpPlan& plan, 
   if (o.ranks > 1) {
     // Binding is the kernel pool's business; more ranks than cores are allowed; on SIGTERM ranks have 10 s
     // before SIGKILL.
-    command = {"mpirun",          "-n",    std::to_string(o.ranks),     "--bind-to", "none",
-               "--oversubscribe", "--mca", "odls_base_sigkill_timeout", "10"};
+    command = {"mpirun", "-n", std::to_string(o.ranks), "--bind-to", "none", "--oversubscribe"};
     // Ranks are mpirun's children, not ours: this makes them end with mpirun even when it is killed.
     command.push_back(plan.program_directory + "/leadline");
     command.emplace_back("run-rank");
