@@ -114,7 +114,8 @@ def cpp_functions(text):
 def python_functions(text):
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            count = len(node.args.args) + len(node.args.kwonlyargs)
+            names = [a.arg for a in [*node.args.args, *node.args.kwonlyargs]]
+            count = len([name for name in names if name not in ("self", "cls")])
             yield node.name, node.lineno, node.end_lineno - node.lineno + 1, count
 
 
