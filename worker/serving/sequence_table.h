@@ -28,6 +28,8 @@ struct Sequence {
   std::string trace_id;
   SamplingParams sampling;
   std::vector<std::int32_t> stop_ids;  // the model's eos (unless ignored) and the request's own
+  std::vector<std::int32_t> banned_ids;  // never sampled
+  std::int32_t allowed_vocab = 0;      // ids at or above are never sampled
   std::uint32_t prompt_tokens = 0;     // tokens[0, prompt_tokens) are the prompt
   std::uint32_t resumed_tokens = 0;    // generated tokens that came with the request (failover)
   std::uint32_t max_tokens = 0, min_tokens = 0;
