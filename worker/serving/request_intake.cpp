@@ -7,6 +7,8 @@
 namespace leadline::worker {
 namespace {
 
+constexpr std::uint64_t kLongestDeadlineMs = 7ULL * 24 * 3600 * 1000;  // beyond: clamped, no overflow
+
 tl::unexpected<Error> refuse(std::string message) { return monitoring::fail(Errc::configuration, std::move(message)); }
 
 // Empty = all ids are rows of the model; else what is wrong.
@@ -101,7 +103,7 @@ Result<Sequence> intake(const InboxGenerate& item, const IntakeLimits& limits) {
   s.priority = g.priority;
   s.salt = g.tenant_salt;
   s.received = item.received;
-  if (g.deadline_ms > 0) s.deadline = item.received + std::chrono::milliseconds(g.deadline_ms);
+  if (g.deadline_ms > 0) s.deadline = item.received + std::chrono::milliseconds(std::min<std::uint64_t>(g.deadline_ms, kLongestDeadlineMs));
   s.tokens = g.prompt;
   s.tokens.insert(s.tokens.end(), g.generated.begin(), g.generated.end());
   return s;
