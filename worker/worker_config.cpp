@@ -1,6 +1,7 @@
 #include "worker/worker_config.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
 namespace leadline::worker {
 
@@ -18,7 +19,6 @@ ParsedFlags parse_worker_flags(int argc, char** argv) {
       ->check(CLI::Range(0, 1 << 24));
   app.add_option("--max-seqs", c.max_sequences, "Sequences running at once")->check(CLI::Range(1, 1024));
   app.add_option("--step-tokens", c.step_tokens, "Rows of one step")->check(CLI::Range(16, 8192));
-  app.add_option("--prefill-chunk", c.prefill_chunk, "Prompt tokens of one sequence in one step")->check(CLI::Range(1, 8192));
   app.add_option("--kv-pool", c.kv_pool_bytes, "Bytes of KV pages per rank (MiB, GiB); 0: automatic")
       ->transform(CLI::AsSizeValue(false));
   app.add_option("--swap", c.swap_bytes, "Bytes of host memory for preempted sequences per rank; -1: as the pool");
@@ -46,7 +46,7 @@ ParsedFlags parse_worker_flags(int argc, char** argv) {
     parsed.exit_code = 2;
     parsed.text = error.what();
   }
-  if (parsed.run && c.prefill_chunk > c.step_tokens) c.prefill_chunk = c.step_tokens;
+  c.step_tokens = std::max(c.step_tokens, c.max_sequences);
   return parsed;
 }
 

@@ -19,8 +19,7 @@ struct WorkerConfig {
   std::string device = "auto";          // auto | cpu | cuda
   std::int32_t max_model_len = 0;       // tokens, prompt and answer; 0 = the model's own
   std::int32_t max_sequences = 64;      // running at once; [1, 1024]
-  std::int32_t step_tokens = 512;       // rows of one step; [16, 8192]
-  std::int32_t prefill_chunk = 256;     // prompt tokens of one sequence in one step; [1, step_tokens]
+  std::int32_t step_tokens = 512;       // rows of one step, at least max_sequences; [16, 8192]
   std::int64_t kv_pool_bytes = 0;       // per rank; 0 = what max_sequences * max_model_len need, at most a quarter of memory
   std::int64_t swap_bytes = -1;         // host memory for preempted sequences, per rank; -1 = as kv_pool, 0 = recompute instead
   bool prefix_cache = true;

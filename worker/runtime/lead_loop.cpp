@@ -1,0 +1,335 @@
+#include "worker/runtime/lead_loop.h"
+
+#include <algorithm>
+
+#include "monitoring/check.h"
+#include "monitoring/log.h"
+
+namespace leadline::worker {
+namespace {
+
+using std::chrono::milliseconds;
+using transport::FinishReason;
+
+std::uint64_t us_between(SteadyTime from, SteadyTime to) {
+  const auto us = std::chrono::duration_cast<std::chrono::microseconds>(to - from).count();
+  return us > 0 ? static_cast<std::uint64_t>(us) : 0;
+}
+
+double seconds_between(SteadyTime from, SteadyTime to) { return std::chrono::duration<double>(to - from).count(); }
+
+SequenceEnd end_of(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::stop: return SequenceEnd::stop;
+    case FinishReason::length: return SequenceEnd::length;
+    case FinishReason::cancelled: return SequenceEnd::cancelled;
+    case FinishReason::deadline: return SequenceEnd::deadline;
+    case FinishReason::overloaded: return SequenceEnd::overloaded;
+    case FinishReason::invalid: return SequenceEnd::invalid;
+    case FinishReason::failed:
+    case FinishReason::unknown: return SequenceEnd::failed;
+  }
+  return SequenceEnd::failed;
+}
+
+transport::SampledToken to_wire(SampledRow row) {
+  transport::SampledToken token;
+  token.token = row.token;
+  token.logprob = row.logprob;
+  token.top_logprobs.reserve(row.top_logprobs.size());
+  for (const auto& [id, logprob] : row.top_logprobs) token.top_logprobs.push_back({id, logprob});
+  return token;
+}
+
+}  // namespace
+
+LeadLoop::LeadLoop(LeadParts parts, LeadLimits limits) : parts_(parts), limits_(std::move(limits)) {
+  const std::string wrong = check(limits_.scheduler);
+  LEADLINE_CHECK(wrong.empty(), wrong.c_str());
+}
+
+Result<void> LeadLoop::run() {
+  while (!parts_.inbox.closed()) {
+    const SteadyTime now = std::chrono::steady_clock::now();
+    take_inbox(live_.empty() ? patience(now) : milliseconds(0));
+    expire_deadlines(std::chrono::steady_clock::now());
+    if (drain_until_ && (live_.empty() || std::chrono::steady_clock::now() >= *drain_until_)) break;
+    if (live_.empty()) continue;
+    const SteadyTime planning = std::chrono::steady_clock::now();
+    const Schedule schedule = worker::schedule(views(), {parts_.cache.usage().available(), parts_.cache.usage().host_free},
+                                               limits_.scheduler);
+    const StepPlan next = plan(schedule);
+    parts_.metrics.step[StepStage::plan].observe(seconds_between(planning, std::chrono::steady_clock::now()));
+    if (next.sequences.empty() && next.swap_out.empty() && next.swap_in.empty() && next.copies.empty()) {
+      take_inbox(milliseconds(5));  // nothing fits now: a cancel or a deadline changes that
+      continue;
+    }
+    parts_.health.step_started();
+    if (auto done = step(next); !done) return done;
+    parts_.health.step_ended();
+    publish_status();
+  }
+  if (parts_.ranks.size() > 1) (void)parts_.ranks.announce_plan({});  // leave; a dead group has nobody to tell
+  return {};
+}
+
+milliseconds LeadLoop::patience(SteadyTime now) const {
+  if (!drain_until_) return limits_.idle_patience;
+  const auto left = std::chrono::duration_cast<milliseconds>(*drain_until_ - now);
+  return std::clamp(left, milliseconds(0), limits_.idle_patience);
+}
+
+void LeadLoop::take_inbox(milliseconds patience) {
+  for (InboxItem& item : parts_.inbox.take(patience)) {
+    if (auto* generate = std::get_if<InboxGenerate>(&item)) {
+      accept(std::move(*generate));
+    } else if (auto* cancel = std::get_if<InboxCancel>(&item)) {
+      if (Sequence* sequence = table_.find(cancel->link, cancel->request)) finish(sequence->id, FinishReason::cancelled);
+    } else if (auto* lost = std::get_if<InboxLinkLost>(&item)) {
+      for (SequenceId id : table_.of_link(lost->link)) finish(id, FinishReason::cancelled);
+      parts_.outbox.forget(lost->link);
+    } else if (!drain_until_) {
+      drain_until_ = std::chrono::steady_clock::now() + limits_.drain_limit;
+      parts_.status.phase = transport::WorkerPhase::draining;
+      monitoring::log_info("draining", {{"sequences", live_.size()}});
+    }
+  }
+  publish_status();
+}
+
+void LeadLoop::refuse(const InboxGenerate& item, FinishReason reason, std::string message) {
+  transport::Finish finish;
+  finish.request = item.request.request;
+  finish.reason = reason;
+  finish.message = std::move(message);
+  parts_.metrics.sequences_finished[end_of(reason)].inc();
+  parts_.outbox.push_finish(item.link, std::move(finish));
+}
+
+void LeadLoop::accept(InboxGenerate item) {
+  if (drain_until_) return refuse(item, FinishReason::overloaded, "the worker is draining");
+  if (live_.size() >= limits_.max_live_requests)
+    return refuse(item, FinishReason::overloaded, "the worker has " + std::to_string(live_.size()) + " requests");
+  if (table_.find(item.link, item.request.request) != nullptr)
+    return refuse(item, FinishReason::invalid, "request id " + std::to_string(item.request.request.value) + " is in use");
+  auto sequence = intake(item, limits_.intake);
+  if (!sequence) return refuse(item, FinishReason::invalid, sequence.error().message);
+  Sequence& added = table_.add(std::move(*sequence));
+  parts_.cache.add(added.id, added.tokens, added.salt);
+  live_[added.id] = Live{SequenceState::waiting, step_};
+}
+
+void LeadLoop::expire_deadlines(SteadyTime now) {
+  std::vector<SequenceId> expired;
+  for (const auto& [id, sequence] : table_.all())
+    if (sequence.deadline && now >= *sequence.deadline) expired.push_back(id);
+  for (SequenceId id : expired) finish(id, FinishReason::deadline);
+}
+
+std::vector<SequenceView> LeadLoop::views() {
+  std::vector<SequenceView> views;
+  views.reserve(live_.size());
+  std::size_t peeks = limits_.peeked_requests;
+  for (const auto& [id, sequence] : table_.all()) {
+    const Live& live = live_.at(id);
+    SequenceView view;
+    view.id = id;
+    view.state = live.state;
+    view.arrival = sequence.arrival;
+    view.arrival_step = live.arrival_step;
+    view.priority = sequence.priority;
+    view.known_tokens = static_cast<std::uint32_t>(sequence.tokens.size());
+    if (live.state == SequenceState::waiting) {
+      if (peeks > 0) {
+        --peeks;
+        const PrefixHit hit = parts_.cache.peek(id);
+        view.computed_tokens = hit.tokens;
+        view.device_pages = hit.held_pages;
+      }
+    } else {
+      view.computed_tokens = parts_.cache.computed(id);
+      view.device_pages = parts_.cache.device_pages(id);
+      view.sole_pages = parts_.cache.sole_pages(id);
+      view.host_pages = parts_.cache.host_pages(id);
+    }
+    views.push_back(view);
+  }
+  return views;
+}
+
+void LeadLoop::preempt(const Schedule& schedule) {
+  std::vector<SequenceId> drop = schedule.drop;
+  for (SequenceId id : schedule.swap_out) {
+    if (parts_.cache.swap_out(id)) {
+      live_.at(id).state = SequenceState::swapped;
+      parts_.metrics.preemptions[PreemptionKind::swap].inc();
+    } else {
+      drop.push_back(id);
+    }
+    ++table_.find(id)->preemptions;
+  }
+  for (SequenceId id : schedule.drop) ++table_.find(id)->preemptions;
+  for (SequenceId id : drop) {
+    Sequence& sequence = *table_.find(id);
+    parts_.cache.release(id);
+    parts_.cache.add(id, sequence.tokens, sequence.salt);
+    live_.at(id).state = SequenceState::waiting;
+    parts_.metrics.preemptions[PreemptionKind::recompute].inc();
+  }
+}
+
+StepPlan LeadLoop::plan(const Schedule& schedule) {
+  const SteadyTime now = std::chrono::steady_clock::now();
+  for (SequenceId id : schedule.unfit) finish(id, FinishReason::invalid, "the sequence is longer than the KV pool");
+  preempt(schedule);
+  for (SequenceId id : schedule.swap_in)
+    if (parts_.cache.swap_in(id)) live_.at(id).state = SequenceState::running;
+  for (SequenceId id : schedule.admit) {
+    const PrefixHit hit = parts_.cache.admit(id);
+    live_.at(id).state = SequenceState::running;
+    Sequence& sequence = *table_.find(id);
+    if (sequence.first_scheduled) continue;  // back after a drop: the first admission's numbers stand
+    sequence.first_scheduled = now;
+    sequence.cached_tokens = std::min(hit.tokens, sequence.prompt_tokens);
+    parts_.metrics.sequence_queue.observe(seconds_between(sequence.received, now));
+    parts_.metrics.sequence_tokens[TokenKind::prompt_cached].inc(sequence.cached_tokens);
+    parts_.metrics.sequence_tokens[TokenKind::prompt_computed].inc(sequence.prompt_tokens - sequence.cached_tokens);
+  }
+  StepPlan next;
+  next.step = step_;
+  for (const ScheduledSequence& scheduled : schedule.run) {
+    const SequenceId id = scheduled.id;
+    if (live_.at(id).state != SequenceState::running) continue;
+    const Sequence& sequence = *table_.find(id);
+    const std::uint32_t computed = parts_.cache.computed(id);
+    const std::uint32_t known = static_cast<std::uint32_t>(sequence.tokens.size());
+    const std::uint32_t run = std::min(scheduled.tokens, known - computed);
+    if (!parts_.cache.reserve(id, run)) continue;  // the view was stale: it waits for the next step
+    SequenceStep rows;
+    rows.sequence = id;
+    rows.tokens.assign(sequence.tokens.begin() + computed, sequence.tokens.begin() + computed + run);
+    rows.first_position = computed;
+    rows.kv_before = computed;
+    for (std::uint32_t page : parts_.cache.table(id)) rows.table.push_back(PageId{page});
+    rows.logits = computed + run == known ? LogitsWanted::last : LogitsWanted::none;
+    next.sequences.push_back(std::move(rows));
+  }
+  PlanMoves moves = parts_.cache.take_moves();
+  next.swap_out = std::move(moves.swap_out);
+  next.swap_in = std::move(moves.swap_in);
+  next.copies = std::move(moves.copies);
+  return next;
+}
+
+Result<void> LeadLoop::step(const StepPlan& plan) {
+  const SteadyTime start = std::chrono::steady_clock::now();
+  if (parts_.ranks.size() > 1) {
+    if (auto sent = parts_.ranks.announce_plan(to_bytes(plan)); !sent)
+      return monitoring::fail(Errc::rank_lost, sent.error().message);
+  }
+  const SteadyTime announced = std::chrono::steady_clock::now();
+  auto result = parts_.executor.execute(plan);
+  if (!result) return tl::unexpected(result.error());
+  for (const SequenceStep& rows : plan.sequences) parts_.cache.commit(rows.sequence, rows.tokens);
+  const SteadyTime executed = std::chrono::steady_clock::now();
+  sample(plan, *result);
+  const SteadyTime end = std::chrono::steady_clock::now();
+  parts_.metrics.step[StepStage::announce].observe(seconds_between(start, announced));
+  parts_.metrics.step[StepStage::forward].observe(seconds_between(announced, executed));
+  parts_.metrics.step[StepStage::sample].observe(seconds_between(executed, end));
+  parts_.metrics.swapped_pages[SwapDirection::out].inc(static_cast<double>(plan.swap_out.size()));
+  parts_.metrics.swapped_pages[SwapDirection::in].inc(static_cast<double>(plan.swap_in.size()));
+  parts_.metrics.steps.inc();
+  ++step_;
+  parts_.status.steps = step_;
+  parts_.status.last_step_us = WorkerStatus::now_us();
+  return {};
+}
+
+void LeadLoop::sample(const StepPlan& plan, const StepResult& result) {
+  for (std::size_t i = 0; i < plan.sequences.size(); ++i) {
+    if (result.first_row[i] < 0) continue;
+    Sequence& sequence = *table_.find(plan.sequences[i].sequence);
+    banned_ = sequence.banned_ids;
+    if (sequence.generated() < sequence.min_tokens)
+      banned_.insert(banned_.end(), sequence.stop_ids.begin(), sequence.stop_ids.end());
+    const std::span<const std::int32_t> tokens(sequence.tokens);
+    SamplingRow row;
+    row.logits = {result.logits.row(result.first_row[i]), static_cast<std::size_t>(result.logits.cols)};
+    row.allowed_vocab = sequence.allowed_vocab;
+    row.prompt = tokens.first(sequence.prompt_tokens);
+    row.generated = tokens.subspan(sequence.prompt_tokens);
+    row.position = tokens.size();
+    row.banned = banned_;
+    deliver(sequence, worker::sample(row, sequence.sampling, scratch_), std::chrono::steady_clock::now());
+  }
+}
+
+void LeadLoop::deliver(Sequence& sequence, SampledRow row, SteadyTime now) {
+  const std::int32_t token = row.token;
+  if (!sequence.first_token) sequence.first_token = now;
+  sequence.last_token = now;
+  sequence.tokens.push_back(token);
+  parts_.metrics.sequence_tokens[TokenKind::generated].inc();
+  parts_.outbox.push_token(sequence.link, sequence.request, sequence.generated() - 1, to_wire(std::move(row)));
+  if (std::binary_search(sequence.stop_ids.begin(), sequence.stop_ids.end(), token))
+    finish(sequence.id, FinishReason::stop, {}, token);
+  else if (sequence.generated() >= sequence.max_tokens)
+    finish(sequence.id, FinishReason::length);
+}
+
+void LeadLoop::finish(SequenceId id, FinishReason reason, std::string message, std::int32_t stop_token) {
+  const Sequence& sequence = *table_.find(id);
+  const SteadyTime now = std::chrono::steady_clock::now();
+  transport::Finish finish;
+  finish.request = sequence.request;
+  finish.reason = reason;
+  finish.message = std::move(message);
+  finish.stop_token = stop_token;
+  finish.prompt_tokens = sequence.prompt_tokens;
+  finish.cached_tokens = sequence.cached_tokens;
+  finish.generated_tokens = sequence.generated() - sequence.resumed_tokens;
+  finish.preemptions = sequence.preemptions;
+  const SteadyTime scheduled = sequence.first_scheduled.value_or(now);
+  const SteadyTime first = sequence.first_token.value_or(now);
+  finish.queue_us = us_between(sequence.received, scheduled);
+  finish.prefill_us = us_between(scheduled, first);
+  finish.decode_us = us_between(first, sequence.last_token.value_or(now));
+  parts_.metrics.sequences_finished[end_of(reason)].inc();
+  parts_.outbox.push_finish(sequence.link, std::move(finish));
+  parts_.cache.release(id);
+  live_.erase(id);
+  table_.erase(id);
+}
+
+void LeadLoop::publish_status() {
+  std::uint32_t running = 0, fresh = 0, swapped = 0;
+  std::uint64_t waiting_tokens = 0;
+  for (const auto& [id, sequence] : table_.all()) {
+    const SequenceState state = live_.at(id).state;
+    running += state == SequenceState::running;
+    swapped += state == SequenceState::swapped;
+    fresh += state == SequenceState::waiting;
+    if (state == SequenceState::waiting) waiting_tokens += sequence.tokens.size();
+  }
+  const CacheUsage usage = parts_.cache.usage();
+  WorkerStatus& status = parts_.status;
+  status.running = running;
+  status.waiting = fresh + swapped;
+  status.waiting_tokens = waiting_tokens;
+  status.pages_used = usage.used;
+  status.pages_total = usage.pages;
+  const bool busy = !live_.empty();
+  if (busy && !status.busy.load()) status.last_step_us = WorkerStatus::now_us();  // the wait begins now
+  status.busy = busy;
+  const WorkerMetrics& metrics = parts_.metrics;
+  metrics.sequences_running.set(running);
+  metrics.sequences_waiting[SequenceWait::pages].set(fresh);
+  metrics.sequences_waiting[SequenceWait::swapped].set(swapped);
+  metrics.sequences_waiting[SequenceWait::inbox].set(static_cast<double>(parts_.inbox.waiting_requests()));
+  metrics.kv_pages[KvPageState::free].set(usage.free);
+  metrics.kv_pages[KvPageState::reusable].set(usage.reusable);
+  metrics.kv_pages[KvPageState::used].set(usage.used);
+}
+
+}  // namespace leadline::worker

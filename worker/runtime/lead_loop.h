@@ -1,0 +1,91 @@
+#pragma once
+// LeadLoop: the step thread of rank 0: inbox -> scheduler -> plan -> broadcast -> execute -> sample -> outbox, for as long as
+// the worker lives. Not a decision maker: the scheduler, the sampler and the cache decide, this applies. The other ranks run
+// follow() (follow_loop.h).
+//
+// Thread: the step thread calls run(); everything here is its own. Others reach it through the inbox only.
+// Invariants:
+//   1. A live sequence is in the table and in the cache, in exactly one SequenceState.
+//   2. Cancels, deadlines and lost links act between steps, never inside one.
+//   3. Every accepted sequence gets exactly one Finish, unless its link is lost or the group dies.
+
+#include <chrono>
+#include <cstdint>
+#include <unordered_map>
+#include <vector>
+
+#include "monitoring/process_health.h"
+#include "transport/collective/communicator.h"
+#include "worker/kvcache/sequence_cache.h"
+#include "worker/runtime/step_executor.h"
+#include "worker/runtime/worker_metrics.h"
+#include "worker/scheduler/scheduler.h"
+#include "worker/serving/request_inbox.h"
+#include "worker/serving/request_intake.h"
+#include "worker/serving/sequence_table.h"
+#include "worker/serving/token_outbox.h"
+#include "worker/serving/worker_status.h"
+
+namespace leadline::worker {
+
+struct LeadLimits {
+  IntakeLimits intake;
+  SchedulerLimits scheduler;
+  std::size_t max_live_requests = 1024;             // waiting and running; beyond: handed back as overloaded
+  std::size_t peeked_requests = 16;                 // waiting ones whose prefix hit is looked up per step
+  std::chrono::milliseconds drain_limit{30'000};    // after a drain: what still runs then is left to the coordinator
+  std::chrono::milliseconds idle_patience{1'000};   // sleep in the inbox without work
+};
+
+// All outlive the loop.
+struct LeadParts {
+  RequestInbox& inbox;
+  TokenOutbox& outbox;
+  WorkerStatus& status;
+  WorkerMetrics& metrics;
+  monitoring::ProcessHealth& health;
+  transport::Communicator& ranks;
+  StepExecutor& executor;
+  SequenceCache& cache;
+};
+
+class LeadLoop {
+ public:
+  LeadLoop(LeadParts parts, LeadLimits limits);
+
+  // Until a drain ends or the inbox is closed; then tells the other ranks to leave. rank_lost: the group is dead.
+  Result<void> run();
+
+ private:
+  struct Live {
+    SequenceState state = SequenceState::waiting;
+    std::uint64_t arrival_step = 0;
+  };
+
+  void take_inbox(std::chrono::milliseconds patience);
+  void accept(InboxGenerate item);
+  void expire_deadlines(SteadyTime now);
+  [[nodiscard]] std::chrono::milliseconds patience(SteadyTime now) const;
+  [[nodiscard]] std::vector<SequenceView> views();
+  StepPlan plan(const Schedule& schedule);
+  void preempt(const Schedule& schedule);
+  Result<void> step(const StepPlan& plan);
+  void sample(const StepPlan& plan, const StepResult& result);
+  void deliver(Sequence& sequence, SampledRow row, SteadyTime now);
+  void finish(SequenceId id, transport::FinishReason reason, std::string message = {}, std::int32_t stop_token = -1);
+  void refuse(const InboxGenerate& item, transport::FinishReason reason, std::string message);
+  void publish_status();
+
+  // constant after construction
+  LeadParts parts_;
+  const LeadLimits limits_;
+  // owned by the step thread
+  SequenceTable table_;
+  std::unordered_map<SequenceId, Live> live_;
+  SamplerScratch scratch_;
+  std::vector<std::int32_t> banned_;
+  std::uint64_t step_ = 0;
+  std::optional<SteadyTime> drain_until_;
+};
+
+}  // namespace leadline::worker

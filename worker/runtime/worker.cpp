@@ -1,0 +1,297 @@
+#include "worker/runtime/worker.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "monitoring/admin_server.h"
+#include "monitoring/log.h"
+#include "transport/collective/bootstrap.h"
+#include "worker/runtime/follow_loop.h"
+#include "worker/runtime/lead_loop.h"
+#include "worker/runtime/memory_plan.h"
+#include "worker/runtime/signals.h"
+#include "worker/serving/control_service.h"
+
+namespace leadline::worker {
+namespace {
+
+using monitoring::StartupPhase;
+using transport::WorkerPhase;
+
+int environment_int(const char* name, int otherwise) {
+  const char* text = std::getenv(name);
+  return text == nullptr ? otherwise : std::max(1, std::atoi(text));
+}
+
+Result<std::string> read_secret(const std::string& path) {
+  if (path.empty()) return std::string();
+  std::ifstream file(path);
+  std::string secret;
+  if (!std::getline(file, secret) || secret.size() < 16)
+    return monitoring::fail(Errc::configuration, "--control-secret-file " + path + ": needs one line of at least 16 bytes");
+  return secret;
+}
+
+// One rank's parts, in the order in which they are made; destroyed in the opposite one.
+class Rank {
+ public:
+  explicit Rank(const WorkerConfig& config) : config_(config), inbox_(static_cast<std::size_t>(config.inbox_capacity)) {}
+
+  Result<void> start();
+  Result<void> serve();
+  void end_requested(int times);
+  [[nodiscard]] bool leads() const { return ranks_->rank() == 0; }
+  void set_phase(StartupPhase phase, WorkerPhase wire) {
+    health_.set_phase(phase);
+    status_.phase = wire;
+  }
+
+ private:
+  Result<void> start_admin();
+  Result<void> load_model();
+  Result<void> size_memory();
+  Result<void> warm_up();
+  Result<void> lead();
+  [[nodiscard]] Result<std::uint32_t> least_over_ranks(std::uint32_t mine);
+  [[nodiscard]] LeadLimits lead_limits() const;
+
+  const WorkerConfig config_;
+  monitoring::MetricsRegistry registry_;
+  monitoring::ProcessHealth health_;
+  WorkerMetrics metrics_;
+  WorkerStatus status_;
+  RequestInbox inbox_;
+  TokenOutbox outbox_;
+  std::unique_ptr<monitoring::AdminServer> admin_;
+  std::unique_ptr<transport::Communicator> ranks_;
+  std::unique_ptr<Backend> backend_;
+  ModelConfig model_;
+  std::unique_ptr<Transformer> transformer_;
+  DType kv_dtype_ = DType::bf16;
+  std::uint32_t max_model_len_ = 0;
+  std::unique_ptr<KvPool> pool_;
+  PageGeometry geometry_;
+  std::unique_ptr<StepExecutor> executor_;
+  std::atomic<bool> serving_{false};
+};
+
+Result<void> Rank::start() {
+  transport::BootstrapOptions options;
+  options.stall_limit = std::chrono::milliseconds(config_.stall_limit_ms);
+  auto ranks = transport::bootstrap(options);
+  if (!ranks) return monitoring::fail(Errc::configuration, ranks.error().message);
+  ranks_ = std::move(*ranks);
+  monitoring::LogOptions log;
+  log.json = config_.log_json;
+  log.process = "worker " + std::to_string(config_.worker_index) + " rank " + std::to_string(ranks_->rank());
+  monitoring::init_log(log);
+  if (auto admin = start_admin(); !admin) return admin;
+  set_phase(StartupPhase::loading, WorkerPhase::loading);
+  if (auto loaded = load_model(); !loaded) return loaded;
+  set_phase(StartupPhase::warming, WorkerPhase::warming);
+  if (auto sized = size_memory(); !sized) return sized;
+  return warm_up();
+}
+
+Result<void> Rank::start_admin() {
+  if (!leads()) return {};
+  metrics_ = WorkerMetrics::create(registry_, health_);
+  health_.set_stall_limit(std::chrono::milliseconds(config_.stall_limit_ms));
+  metrics_.ranks.set(ranks_->size());
+  if (config_.admin_port < 0) return {};
+  monitoring::AdminOptions options;
+  options.host = config_.admin_host;
+  options.port = static_cast<std::uint16_t>(config_.admin_port);
+  auto admin = monitoring::AdminServer::start(options, registry_, health_);
+  if (!admin) return monitoring::fail(Errc::configuration, "--admin-port: " + admin.error().message);
+  admin_ = std::move(*admin);
+  monitoring::log_info("admin server", {{"host", config_.admin_host}, {"port", admin_->port()}});
+  return {};
+}
+
+Result<void> Rank::load_model() {
+  auto model = ModelConfig::load(config_.model_directory);
+  if (!model) return tl::unexpected(model.error());
+  model_ = std::move(*model);
+  const std::int32_t asked = config_.max_model_len;
+  if (asked > model_.max_positions)
+    return monitoring::fail(Errc::configuration, "--max-model-len " + std::to_string(asked) + ": the model has " +
+                                                     std::to_string(model_.max_positions) + " positions");
+  max_model_len_ = static_cast<std::uint32_t>(asked == 0 ? model_.max_positions : asked);
+  BackendOptions options;
+  options.device = config_.device;
+  options.threads = config_.threads;
+  options.ranks_on_host = environment_int("OMPI_COMM_WORLD_LOCAL_SIZE", ranks_->size());
+  options.rank_on_host = std::atoi(std::getenv("OMPI_COMM_WORLD_LOCAL_RANK") ? std::getenv("OMPI_COMM_WORLD_LOCAL_RANK") : "0");
+  auto backend = make_backend(options);
+  if (!backend) return tl::unexpected(backend.error());
+  backend_ = std::move(*backend);
+  TransformerOptions load;
+  load.model_directory = config_.model_directory;
+  load.weights = config_.weights;
+  load.max_rows = config_.step_tokens;
+  load.max_logit_rows = config_.max_sequences;
+  load.max_positions = static_cast<std::int32_t>(max_model_len_);
+  load.progress = [this](std::uint64_t done, std::uint64_t total) {
+    health_.set_progress(done, total);
+    status_.loaded_bytes = done;
+    status_.total_bytes = total;
+  };
+  auto transformer = Transformer::load(model_, load, *backend_, *ranks_);
+  if (!transformer) return tl::unexpected(transformer.error());
+  transformer_ = std::move(*transformer);
+  metrics_.weight_bytes.set(static_cast<double>(transformer_->weight_bytes()));
+  const std::string kv = config_.kv_dtype != "auto" ? config_.kv_dtype : config_.weights;
+  kv_dtype_ = kv == "f32" ? DType::f32 : kv == "bf16" ? DType::bf16 : kv == "f16" ? DType::f16 : model_.dtype;
+  return {};
+}
+
+Result<std::uint32_t> Rank::least_over_ranks(std::uint32_t mine) {
+  std::vector<std::uint32_t> all(static_cast<std::size_t>(ranks_->size()));
+  auto gathered = ranks_->all_gather(std::as_bytes(std::span(&mine, 1)), std::as_writable_bytes(std::span(all)), nullptr);
+  if (!gathered) return monitoring::fail(Errc::rank_lost, gathered.error().message);
+  return *std::min_element(all.begin(), all.end());
+}
+
+Result<void> Rank::size_memory() {
+  geometry_.layers = static_cast<std::uint32_t>(model_.layers);
+  geometry_.local_kv_heads = static_cast<std::uint32_t>(transformer_->local_kv_heads());
+  auto probe = backend_->allocate_kv(1, model_.head_dim, kv_dtype_);
+  if (!probe) return tl::unexpected(probe.error());
+  MemoryRequest request;
+  request.kv_pool_bytes = config_.kv_pool_bytes;
+  request.swap_bytes = config_.swap_bytes;
+  request.page_bytes = (*probe)->unit_bytes() * geometry_.units_per_page();
+  request.available_bytes = available_memory_bytes();
+  request.ranks_on_host = environment_int("OMPI_COMM_WORLD_LOCAL_SIZE", ranks_->size());
+  request.max_sequences = config_.max_sequences;
+  request.max_model_len = static_cast<std::int32_t>(max_model_len_);
+  auto planned = plan_memory(request);
+  // Every rank takes part in the collectives, also one whose plan failed: 0 pages tell the others.
+  auto pages = least_over_ranks(planned ? planned->pages : 0);
+  auto host_pages = least_over_ranks(planned ? planned->host_pages : 0);
+  if (!planned) return tl::unexpected(planned.error());
+  if (!pages || !host_pages) return tl::unexpected(pages ? host_pages.error() : pages.error());
+  if (*pages == 0) return monitoring::fail(Errc::out_of_memory, "another rank has no room for KV pages");
+  geometry_.pages = *pages;
+  geometry_.host_pages = *host_pages;
+  auto pool = backend_->allocate_kv(geometry_.pages * geometry_.units_per_page(), model_.head_dim, kv_dtype_);
+  if (!pool) return tl::unexpected(pool.error());
+  pool_ = std::move(*pool);
+  executor_ = std::make_unique<StepExecutor>(*backend_, *transformer_, *pool_, geometry_);
+  metrics_.kv_pool_bytes.set(static_cast<double>(request.page_bytes) * geometry_.pages);
+  monitoring::log_info("memory", {{"weight_bytes", transformer_->weight_bytes()},
+                                  {"kv_pages", geometry_.pages},
+                                  {"kv_bytes", request.page_bytes * geometry_.pages},
+                                  {"kv_tokens", geometry_.pages * kPageTokens},
+                                  {"swap_pages", geometry_.host_pages},
+                                  {"kv_dtype", transport::name_of(kv_dtype_)}});
+  return {};
+}
+
+// One step on a page that nobody uses yet: faults memory in and opens the collectives' connections before a user waits for it.
+Result<void> Rank::warm_up() {
+  StepPlan plan;
+  SequenceStep rows;
+  rows.tokens.assign(kPageTokens / 2, 0);
+  rows.table = {PageId{0}};
+  plan.sequences.push_back(rows);
+  auto warmed = executor_->execute(plan);
+  if (!warmed) return tl::unexpected(warmed.error());
+  return {};
+}
+
+LeadLimits Rank::lead_limits() const {
+  LeadLimits limits;
+  limits.intake.vocab = static_cast<std::uint32_t>(model_.vocab);
+  limits.intake.max_model_len = max_model_len_;
+  limits.intake.eos_ids = model_.eos_ids;
+  limits.scheduler.max_sequences = static_cast<std::uint32_t>(config_.max_sequences);
+  limits.scheduler.max_step_tokens = static_cast<std::uint32_t>(config_.step_tokens);
+  limits.scheduler.total_pages = geometry_.pages;
+  limits.max_live_requests = static_cast<std::size_t>(config_.max_live_requests);
+  limits.drain_limit = std::chrono::milliseconds(config_.drain_ms);
+  return limits;
+}
+
+Result<void> Rank::lead() {
+  auto secret = read_secret(config_.control_secret_file);
+  if (!secret) return tl::unexpected(secret.error());
+  ControlServiceOptions options;
+  options.server.listen = config_.listen;
+  options.server.secret = *secret;
+  transport::Welcome& identity = options.identity;
+  identity.model_fingerprint = transformer_->fingerprint() + "-kv-" + std::string(transport::name_of(kv_dtype_));
+  identity.served_model_name = config_.served_model_name.empty()
+                                   ? std::filesystem::weakly_canonical(config_.model_directory).filename().string()
+                                   : config_.served_model_name;
+  identity.max_model_len = max_model_len_;
+  identity.max_sequences = static_cast<std::uint32_t>(config_.max_sequences);
+  identity.ranks = static_cast<std::uint32_t>(ranks_->size());
+  identity.vocab_size = static_cast<std::uint32_t>(model_.vocab);
+  identity.page_tokens = kPageTokens;
+  SequenceCacheOptions cache_options;
+  cache_options.pages = geometry_.pages;
+  cache_options.host_pages = geometry_.host_pages;
+  cache_options.prefix_reuse = config_.prefix_cache;
+  cache_options.model_fingerprint = identity.model_fingerprint;
+  SequenceCache cache(cache_options);
+  publish_config_info(registry_, {identity.served_model_name, config_.weights, std::string(transport::name_of(kv_dtype_)),
+                                  std::string(backend_->name()), std::to_string(max_model_len_),
+                                  std::to_string(config_.max_sequences), std::to_string(config_.threads)});
+  LeadLoop loop({inbox_, outbox_, status_, metrics_, health_, *ranks_, *executor_, cache}, lead_limits());
+  auto service = ControlService::open(std::move(options), inbox_, outbox_, status_);
+  if (!service) return tl::unexpected(service.error());
+  outbox_.set_notifier([&control = **service](LinkId link) { control.flush(link); });
+  set_phase(StartupPhase::ready, WorkerPhase::ready);
+  std::printf("worker listening on %s:%u\n", config_.listen.substr(0, config_.listen.rfind(':')).c_str(), (*service)->port());
+  std::fflush(stdout);
+  auto done = loop.run();
+  set_phase(done ? StartupPhase::draining : StartupPhase::failed, done ? WorkerPhase::draining : WorkerPhase::failed);
+  (*service)->announce_status();
+  if (done) (*service)->shut_down(std::chrono::milliseconds(2'000));
+  outbox_.set_notifier(nullptr);
+  return done;
+}
+
+Result<void> Rank::serve() {
+  serving_ = true;
+  return leads() ? lead() : follow(*ranks_, *executor_);
+}
+
+void Rank::end_requested(int times) {
+  if (!serving_.load()) _exit(kExitFailed);  // still loading: nothing to save
+  if (!leads()) return;                      // followers leave when rank 0 says so or is gone
+  if (times == 1) {
+    set_phase(StartupPhase::draining, WorkerPhase::draining);
+    inbox_.push_drain();
+  } else {
+    inbox_.close();
+  }
+}
+
+}  // namespace
+
+int run_worker(const WorkerConfig& config) {
+  block_signals();
+  Rank rank(config);
+  SignalThread signals([&rank](int times) { rank.end_requested(times); });
+  auto done = rank.start();
+  if (done) done = rank.serve();
+  if (done) return 0;
+  monitoring::log_error("worker ends", {{"why", done.error().message}});
+  const Errc code = done.error().code;
+  const bool hopeless = code == Errc::configuration || code == Errc::unsupported_model || code == Errc::malformed_file ||
+                        code == Errc::not_found || code == Errc::out_of_memory;
+  // The group is dead or will never live: destructors could wait for ranks that are gone.
+  std::fflush(nullptr);
+  _exit(hopeless ? kExitConfiguration : kExitFailed);
+}
+
+}  // namespace leadline::worker
