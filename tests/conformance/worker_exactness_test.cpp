@@ -1,0 +1,188 @@
+// The promise of docs/architecture.md on exactness, held with ==: a request's tokens and logprobs depend on the request and its seed
+// alone: not on the batch, chunking, rank count, prefix hits, preemption, or where it goes on after a failure.
+
+#include <gtest/gtest.h>
+
+#include "tests/support/worker_harness.h"
+
+namespace leadline::tests {
+namespace {
+
+using transport::FinishReason;
+using transport::Generate;
+using transport::SampledToken;
+
+// Sixteen requests that differ in everything: lengths around page and chunk borders, greedy and sampled, filters, penalties, bias.
+std::vector<Generate> mixed_requests() {
+  const std::size_t lengths[] = {1, 2, 15, 16, 17, 31, 33, 64, 65, 97, 128, 130, 200, 257, 300, 48};
+  std::vector<Generate> requests;
+  for (int i = 0; i < 16; ++i) {
+    Generate g;
+    g.prompt = sample_prompt(i, lengths[i]);
+    g.max_tokens = 12 + static_cast<std::uint32_t>(i % 5) * 4;
+    g.ignore_eos = i % 3 != 0;
+    g.sampling.seed = 1000 + static_cast<std::uint64_t>(i);
+    g.sampling.top_logprobs = i % 4;
+    g.sampling.temperature = i % 4 == 0 ? 0.0F : 0.4F + 0.2F * static_cast<float>(i % 5);
+    if (i % 5 == 1) g.sampling.top_k = 20;
+    if (i % 5 == 2) g.sampling.top_p = 0.9F;
+    if (i % 5 == 3) g.sampling.min_p = 0.05F;
+    if (i % 2 == 1) g.sampling.repetition_penalty = 1.2F;
+    if (i % 3 == 1) g.sampling.presence_penalty = 0.5F;
+    if (i % 3 == 2) g.sampling.frequency_penalty = 0.3F;
+    if (i == 6) g.sampling.logit_bias = {{100, 4.0F}, {101, -100.0F}};
+    if (i == 9) g.min_tokens = 8;
+    requests.push_back(std::move(g));
+  }
+  return requests;
+}
+
+std::vector<Answer> alone(const HarnessOptions& options) {
+  WorkerHarness worker(options);
+  std::vector<Answer> answers;
+  for (Generate& request : mixed_requests()) answers.push_back(worker.run({std::move(request)}).front());
+  return answers;
+}
+
+// One rank, one request at a time, no prefix cache: what everything else must equal.
+const std::vector<Answer>& baseline() {
+  static const std::vector<Answer> answers = [] {
+    HarnessOptions options;
+    options.prefix_cache = false;
+    return alone(options);
+  }();
+  return answers;
+}
+
+void expect_same(const std::vector<Answer>& got, const std::vector<Answer>& want) {
+  ASSERT_EQ(got.size(), want.size());
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    SCOPED_TRACE("request " + std::to_string(i));
+    EXPECT_EQ(got[i].finish.reason, want[i].finish.reason);
+    ASSERT_EQ(got[i].tokens.size(), want[i].tokens.size());
+    for (std::size_t t = 0; t < want[i].tokens.size(); ++t)
+      ASSERT_TRUE(got[i].tokens[t] == want[i].tokens[t])
+          << "token " << t << ": " << got[i].tokens[t].token << " " << got[i].tokens[t].logprob << " instead of "
+          << want[i].tokens[t].token << " " << want[i].tokens[t].logprob;
+  }
+}
+
+TEST(WorkerExactness, TheBaselineIsAnAnswer) {
+  for (const Answer& answer : baseline()) {
+    EXPECT_FALSE(answer.tokens.empty());
+    EXPECT_TRUE(answer.finish.reason == FinishReason::length || answer.finish.reason == FinishReason::stop);
+  }
+}
+
+TEST(WorkerExactness, InABatchOfSixteen) {
+  WorkerHarness worker(HarnessOptions{});
+  expect_same(worker.run(mixed_requests()), baseline());
+}
+
+class Chunked : public ::testing::TestWithParam<int> {};
+TEST_P(Chunked, PrefillOfAnySize) {
+  HarnessOptions options;
+  options.max_sequences = 16;
+  options.step_tokens = static_cast<std::uint32_t>(GetParam());
+  options.min_chunk_tokens = 1;
+  WorkerHarness worker(options);
+  expect_same(worker.run(mixed_requests()), baseline());
+}
+INSTANTIATE_TEST_SUITE_P(StepTokens, Chunked, ::testing::Values(16, 17, 23, 61, 130));
+
+class Ranks : public ::testing::TestWithParam<int> {};
+TEST_P(Ranks, GiveTheSameBits) {
+  HarnessOptions options;
+  options.ranks = GetParam();
+  WorkerHarness worker(options);
+  expect_same(worker.run(mixed_requests()), baseline());
+}
+INSTANTIATE_TEST_SUITE_P(Tp, Ranks, ::testing::Values(2, 4));
+
+TEST(WorkerExactness, AfterAPrefixHit) {
+  WorkerHarness worker(HarnessOptions{});
+  expect_same(worker.run(mixed_requests()), baseline());
+  const std::vector<Answer> again = worker.run(mixed_requests());
+  expect_same(again, baseline());
+  std::uint32_t cached = 0;
+  for (const Answer& answer : again) cached += answer.finish.cached_tokens;
+  EXPECT_GT(cached, 1000U) << "the second round must have come from the prefix cache";
+}
+
+class Preempted : public ::testing::TestWithParam<int> {};
+TEST_P(Preempted, BySwappingOrByRecomputing) {
+  HarnessOptions options;
+  options.pages = 26;  // the longest request needs 21: most of the batch cannot stay
+  options.host_pages = static_cast<std::uint32_t>(GetParam());
+  options.min_chunk_tokens = 16;
+  WorkerHarness worker(options);
+  std::vector<Generate> requests = mixed_requests();
+  // The long ones start first and are pushed out by later ones of higher priority.
+  for (std::size_t i = 0; i < requests.size(); ++i) requests[i].priority = static_cast<std::int32_t>(i % 4);
+  std::reverse(requests.begin(), requests.end());
+  std::vector<Answer> answers = worker.run(std::move(requests));
+  std::reverse(answers.begin(), answers.end());
+  expect_same(answers, baseline());
+  std::uint32_t preemptions = 0;
+  for (const Answer& answer : answers) preemptions += answer.finish.preemptions;
+  EXPECT_GT(preemptions, 0U);
+}
+INSTANTIATE_TEST_SUITE_P(HostPages, Preempted, ::testing::Values(0, 8, 256));
+
+TEST(WorkerExactness, GoingOnElsewhereFromTheTokensAlreadyMade) {
+  WorkerHarness worker(HarnessOptions{});
+  std::vector<Generate> requests = mixed_requests();
+  std::vector<Answer> joined;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const std::vector<SampledToken>& want = baseline()[i].tokens;
+    const std::size_t made = want.size() / 2;
+    Generate rest = requests[i];
+    for (std::size_t t = 0; t < made; ++t) rest.generated.push_back(want[t].token);
+    Answer answer = worker.run({rest}).front();
+    EXPECT_EQ(answer.finish.generated_tokens, want.size() - made);
+    answer.tokens.insert(answer.tokens.begin(), want.begin(), want.begin() + static_cast<std::ptrdiff_t>(made));
+    joined.push_back(std::move(answer));
+  }
+  expect_same(joined, baseline());
+}
+
+TEST(WorkerExactness, F32PagesAndWeightsToo) {
+  HarnessOptions options;
+  options.weights = "f32";
+  options.kv_dtype = worker::DType::f32;
+  options.prefix_cache = false;
+  const std::vector<Answer> one = alone(options);
+  options.ranks = 2;
+  options.step_tokens = 37;
+  WorkerHarness worker(options);
+  expect_same(worker.run(mixed_requests()), one);
+}
+
+TEST(WorkerExactness, CancelsFreeTheirPagesInEveryState) {
+  HarnessOptions options;
+  options.pages = 40;
+  options.prefix_cache = false;
+  WorkerHarness worker(options);
+  std::vector<transport::RequestId> ids;
+  for (int i = 0; i < 12; ++i) {
+    Generate g;
+    g.prompt = sample_prompt(i, 150);
+    g.max_tokens = 400;
+    g.ignore_eos = true;
+    ids.push_back(worker.submit(g));
+  }
+  worker.wait_tokens(ids[0], 3);  // some decode, some prefill, some wait
+  for (transport::RequestId id : ids) worker.cancel(id);
+  for (transport::RequestId id : ids) EXPECT_EQ(worker.wait(id).finish.reason, FinishReason::cancelled);
+  Generate last;
+  last.prompt = sample_prompt(99, 20);
+  last.max_tokens = 4;
+  last.ignore_eos = true;
+  const Answer answer = worker.run({last}).front();
+  EXPECT_EQ(answer.tokens.size(), 4U);
+  while (worker.pages_used() != 0 && worker.status().busy.load()) std::this_thread::yield();
+  EXPECT_EQ(worker.pages_used(), 0U);
+}
+
+}  // namespace
+}  // namespace leadline::tests

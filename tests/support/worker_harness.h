@@ -1,0 +1,78 @@
+#pragma once
+// WorkerHarness: a whole worker in one process for tests: N ranks as threads, real backend, model, cache, scheduler and loops; no sockets.
+// Thread: the test's; ranks run on their own threads until stop().
+
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "worker/runtime/lead_loop.h"
+
+namespace leadline::tests {
+
+struct HarnessOptions {
+  std::string model_directory;  // default: models/reference
+  int ranks = 1;
+  std::string weights = "auto";
+  worker::DType kv_dtype = worker::DType::bf16;
+  std::string isa;              // "" = the host's best
+  std::uint32_t pages = 1024, host_pages = 256;
+  std::uint32_t max_sequences = 32, step_tokens = 512, min_chunk_tokens = 64;
+  std::uint32_t max_model_len = 2048;
+  bool prefix_cache = true;
+};
+
+struct Answer {
+  std::vector<transport::SampledToken> tokens;
+  transport::Finish finish;
+};
+
+class WorkerHarness {
+ public:
+  explicit WorkerHarness(HarnessOptions options);
+  ~WorkerHarness();  // drains and joins
+
+  // Submits all at once; waits for every Finish.
+  std::vector<Answer> run(std::vector<transport::Generate> requests);
+  // Lower-level: submit, cancel, wait.
+  transport::RequestId submit(transport::Generate request);
+  void cancel(transport::RequestId request);
+  Answer wait(transport::RequestId request);
+  std::size_t tokens_so_far(transport::RequestId request);
+  // Waits until the request has at least n tokens or is finished.
+  void wait_tokens(transport::RequestId request, std::size_t n);
+
+  [[nodiscard]] const worker::WorkerStatus& status() const { return status_; }
+  [[nodiscard]] std::uint32_t pages_used() const { return status_.pages_used.load(); }
+
+ private:
+  struct RankParts;
+  void rank_main(int rank);
+  void receive();
+
+  HarnessOptions options_;
+  monitoring::MetricsRegistry registry_;
+  monitoring::ProcessHealth health_;
+  worker::WorkerMetrics metrics_;
+  worker::WorkerStatus status_;
+  worker::RequestInbox inbox_{4096};
+  worker::TokenOutbox outbox_;
+  std::vector<std::unique_ptr<transport::Communicator>> group_;
+  std::vector<std::thread> threads_;
+  std::uint64_t next_request_ = 1;
+  // guarded by mutex_
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<transport::RequestId, Answer> answers_;
+  std::map<transport::RequestId, bool> finished_;
+};
+
+// Token ids of a short chat prompt that the reference model answers, number `i`: distinct, deterministic.
+std::vector<std::int32_t> sample_prompt(int i, std::size_t tokens);
+
+}  // namespace leadline::tests
