@@ -3,6 +3,7 @@
 Slow test (./leadline test --full). Phases: plain network; the coordinator's link at 10 Mbit/s; the link between the ranks at 10 Mbit/s;
 20 ms between coordinator and workers (toxiproxy); host a cut off for 20 s under load. Oracle: tests/golden/reference_answers.jsonl.
 """
+# labels: slow
 import concurrent.futures
 import http.client
 import json
@@ -186,7 +187,7 @@ class SeveralHosts(unittest.TestCase):
         if not os.path.exists(unpack):
             self.skipTest("../shared/tools (toxiproxy) is missing")
         tools = subprocess.run([unpack], capture_output=True, text=True, check=True).stdout.strip()
-        self.start("toxiproxy", self.hosts.command("c", [os.path.join(tools, self.toxiproxy_name(tools)), "-host", "127.0.0.1",
+        self.start("toxiproxy", self.hosts.command("c", [os.path.join(tools, "toxiproxy"), "-host", "127.0.0.1",
                                                          "-port", str(PROXY_API)]))
         time.sleep(1)
         proxies = []
@@ -204,10 +205,6 @@ class SeveralHosts(unittest.TestCase):
         type(self).coordinator.stop()
         type(self).coordinator = self.start_coordinator([f"{self.hosts.address(h)}:{WORKER_PORT}" for h in ("a", "b")])
         self.wait_ready_workers(2, 60)
-
-    @staticmethod
-    def toxiproxy_name(tools):
-        return "toxiproxy-server" if os.path.exists(os.path.join(tools, "toxiproxy-server")) else "toxiproxy"
 
     def toxi(self, method, path, body):
         status, text = self.fetch(PROXY_API, method, path, json.dumps(body))
