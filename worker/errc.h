@@ -7,12 +7,12 @@ namespace leadline::worker {
 
 enum class Errc {
   ok = 0,
-  unsupported_model,   // config.json asks for what is not built: the message names field and value
-  malformed_file,      // checkpoint, tokenizer or policy file that is not what it claims
+  unsupported_model,  // config.json asks for what is not built: the message names field and value
+  malformed_file,     // checkpoint, tokenizer or policy file that is not what it claims
   not_found,
-  configuration,       // flags that cannot work together: the message names both
-  out_of_memory,       // the message has the numbers
-  rank_lost,           // from the communicator; ends the worker
+  configuration,  // flags that cannot work together: the message names both
+  out_of_memory,  // the message has the numbers
+  rank_lost,      // from the communicator; ends the worker
   io,
   unknown,
 };

@@ -11,9 +11,12 @@ ParsedFlags parse_worker_flags(int argc, char** argv) {
   CLI::App app{"One rank of one Leadline worker: a tensor-parallel group that serves one model."};
   app.option_defaults()->always_capture_default();
   app.add_option("--model", c.model_directory, "Hugging Face checkpoint directory")->required();
-  app.add_option("--served-model-name", c.served_model_name, "Name in answers; default: the directory's name");
-  app.add_option("--weights", c.weights, "Weight format")->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}));
-  app.add_option("--kv-dtype", c.kv_dtype, "KV pages' element type")->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}));
+  app.add_option("--served-model-name", c.served_model_name,
+                 "Name in answers; default: the directory's name");
+  app.add_option("--weights", c.weights, "Weight format")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}));
+  app.add_option("--kv-dtype", c.kv_dtype, "KV pages' element type")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}));
   app.add_option("--device", c.device, "Where the model runs")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   app.add_option("--max-model-len", c.max_model_len, "Tokens of prompt and answer; 0: the model's own")
       ->check(CLI::Range(0, 1 << 24));
@@ -21,9 +24,11 @@ ParsedFlags parse_worker_flags(int argc, char** argv) {
   app.add_option("--step-tokens", c.step_tokens, "Rows of one step")->check(CLI::Range(16, 8192));
   app.add_option("--kv-pool", c.kv_pool_bytes, "Bytes of KV pages per rank (MiB, GiB); 0: automatic")
       ->transform(CLI::AsSizeValue(false));
-  app.add_option("--swap", c.swap_bytes, "Bytes of host memory for preempted sequences per rank; -1: as the pool");
+  app.add_option("--swap", c.swap_bytes,
+                 "Bytes of host memory for preempted sequences per rank; -1: as the pool");
   app.add_flag("--prefix-cache,!--no-prefix-cache", c.prefix_cache, "Reuse the KV of equal prefixes");
-  app.add_option("--threads", c.threads, "Kernel threads per rank; 0: cores divided by ranks")->check(CLI::Range(0, 1024));
+  app.add_option("--threads", c.threads, "Kernel threads per rank; 0: cores divided by ranks")
+      ->check(CLI::Range(0, 1024));
   app.add_option("--listen", c.listen, "HOST:PORT for coordinators; port 0: a free one");
   app.add_option("--admin-host", c.admin_host, "Address of metrics and health");
   app.add_option("--admin-port", c.admin_port, "Port of metrics and health; 0: a free one, -1: none")
@@ -35,7 +40,8 @@ ParsedFlags parse_worker_flags(int argc, char** argv) {
   app.add_option("--drain-ms", c.drain_ms, "Time to finish what runs on SIGTERM")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{3'600'000}));
   app.add_option("--inbox", c.inbox_capacity, "Requests between I/O and step")->check(CLI::Range(1, 65536));
-  app.add_option("--max-live-requests", c.max_live_requests, "Waiting and running")->check(CLI::Range(1, 1 << 20));
+  app.add_option("--max-live-requests", c.max_live_requests, "Waiting and running")
+      ->check(CLI::Range(1, 1 << 20));
   app.add_flag("--log-json", c.log_json, "Log lines as JSON");
   try {
     app.parse(argc, argv);

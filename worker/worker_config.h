@@ -1,6 +1,6 @@
 #pragma once
-// WorkerConfig: every tunable and limit of one worker rank, with unit, default and range. Not the model's dimensions
-// (model/model_config). Thread: immutable after main has parsed it.
+// WorkerConfig: every tunable and limit of one worker rank, with unit, default and range. Not the model's
+// dimensions (model/model_config). Thread: immutable after main has parsed it.
 
 #include <cstdint>
 #include <string>
@@ -13,29 +13,31 @@ namespace leadline::worker {
 struct WorkerConfig {
   // what is served
   std::string model_directory;
-  std::string served_model_name;        // "" = the directory's name
-  std::string weights = "auto";         // auto (the checkpoint's dtype) | f32 | bf16 | f16
-  std::string kv_dtype = "auto";        // auto (as the weights) | f32 | bf16 | f16
-  std::string device = "auto";          // auto | cpu | cuda
-  std::int32_t max_model_len = 0;       // tokens, prompt and answer; 0 = the model's own
-  std::int32_t max_sequences = 64;      // running at once; [1, 1024]
-  std::int32_t step_tokens = 512;       // rows of one step, at least max_sequences; [16, 8192]
-  std::int64_t kv_pool_bytes = 0;       // per rank; 0 = what max_sequences * max_model_len need, at most a quarter of memory
-  std::int64_t swap_bytes = -1;         // host memory for preempted sequences, per rank; -1 = as kv_pool, 0 = recompute instead
+  std::string served_model_name;    // "" = the directory's name
+  std::string weights = "auto";     // auto (the checkpoint's dtype) | f32 | bf16 | f16
+  std::string kv_dtype = "auto";    // auto (as the weights) | f32 | bf16 | f16
+  std::string device = "auto";      // auto | cpu | cuda
+  std::int32_t max_model_len = 0;   // tokens, prompt and answer; 0 = the model's own
+  std::int32_t max_sequences = 64;  // running at once; [1, 1024]
+  std::int32_t step_tokens = 512;   // rows of one step, at least max_sequences; [16, 8192]
+  std::int64_t kv_pool_bytes =
+      0;  // per rank; 0 = what max_sequences * max_model_len need, at most a quarter of memory
+  std::int64_t swap_bytes =
+      -1;  // host memory for preempted sequences, per rank; -1 = as kv_pool, 0 = recompute instead
   bool prefix_cache = true;
-  std::int32_t threads = 0;             // per rank; 0 = this host's cores divided by its ranks
+  std::int32_t threads = 0;  // per rank; 0 = this host's cores divided by its ranks
 
   // where it is reached
-  std::string listen = "127.0.0.1:0";   // control links; port 0 = a free one
+  std::string listen = "127.0.0.1:0";  // control links; port 0 = a free one
   std::string admin_host = "127.0.0.1";
-  std::int32_t admin_port = -1;         // -1 = none, 0 = a free one
-  std::string control_secret_file;      // "" = loopback only
-  std::int32_t worker_index = 0;        // for logs
+  std::int32_t admin_port = -1;     // -1 = none, 0 = a free one
+  std::string control_secret_file;  // "" = loopback only
+  std::int32_t worker_index = 0;    // for logs
 
   // how long things may take
-  std::int64_t stall_limit_ms = 60'000; // a rank silent for longer within a step is lost; [100, 3'600'000]
-  std::int64_t drain_ms = 30'000;       // SIGTERM: running sequences may finish for so long
-  std::int32_t inbox_capacity = 256;    // requests between the I/O thread and the step thread
+  std::int64_t stall_limit_ms = 60'000;   // a rank silent for longer within a step is lost; [100, 3'600'000]
+  std::int64_t drain_ms = 30'000;         // SIGTERM: running sequences may finish for so long
+  std::int32_t inbox_capacity = 256;      // requests between the I/O thread and the step thread
   std::int32_t max_live_requests = 1024;  // waiting and running; beyond: handed back as overloaded
 
   bool log_json = false;
@@ -44,7 +46,7 @@ struct WorkerConfig {
 // Reads flags; `text` is what --help prints or what is wrong (names flag and value).
 struct ParsedFlags {
   WorkerConfig config;
-  bool run = false;      // false: print `text` and leave with `exit_code`
+  bool run = false;  // false: print `text` and leave with `exit_code`
   int exit_code = 0;
   std::string text;
 };

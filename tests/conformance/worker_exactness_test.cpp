@@ -1,5 +1,6 @@
-// The promise of docs/architecture.md on exactness, held with ==: a request's tokens and logprobs depend on the request and its seed
-// alone: not on the batch, chunking, rank count, prefix hits, preemption, or where it goes on after a failure.
+// The promise of docs/architecture.md on exactness, held with ==: a request's tokens and logprobs depend on
+// the request and its seed alone: not on the batch, chunking, rank count, prefix hits, preemption, or where
+// it goes on after a failure.
 
 #include <gtest/gtest.h>
 
@@ -12,7 +13,8 @@ using transport::FinishReason;
 using transport::Generate;
 using transport::SampledToken;
 
-// Sixteen requests that differ in everything: lengths around page and chunk borders, greedy and sampled, filters, penalties, bias.
+// Sixteen requests that differ in everything: lengths around page and chunk borders, greedy and sampled,
+// filters, penalties, bias.
 std::vector<Generate> mixed_requests() {
   const std::size_t lengths[] = {1, 2, 15, 16, 17, 31, 33, 64, 65, 97, 128, 130, 200, 257, 300, 48};
   std::vector<Generate> requests;
@@ -62,8 +64,8 @@ void expect_same(const std::vector<Answer>& got, const std::vector<Answer>& want
     ASSERT_EQ(got[i].tokens.size(), want[i].tokens.size());
     for (std::size_t t = 0; t < want[i].tokens.size(); ++t)
       ASSERT_TRUE(got[i].tokens[t] == want[i].tokens[t])
-          << "token " << t << ": " << got[i].tokens[t].token << " " << got[i].tokens[t].logprob << " instead of "
-          << want[i].tokens[t].token << " " << want[i].tokens[t].logprob;
+          << "token " << t << ": " << got[i].tokens[t].token << " " << got[i].tokens[t].logprob
+          << " instead of " << want[i].tokens[t].token << " " << want[i].tokens[t].logprob;
   }
 }
 
@@ -112,20 +114,29 @@ TEST(WorkerExactness, AfterAPrefixHit) {
 class Preempted : public ::testing::TestWithParam<int> {};
 TEST_P(Preempted, BySwappingOrByRecomputing) {
   HarnessOptions options;
-  options.pages = 26;  // the longest request needs 21: most of the batch cannot stay
+  options.pages = 24;  // the longest request needs 21: most of the batch cannot stay
   options.host_pages = static_cast<std::uint32_t>(GetParam());
   options.min_chunk_tokens = 16;
   WorkerHarness worker(options);
   std::vector<Generate> requests = mixed_requests();
-  // The long ones start first and are pushed out by later ones of higher priority.
-  for (std::size_t i = 0; i < requests.size(); ++i) requests[i].priority = static_cast<std::int32_t>(i % 4);
-  std::reverse(requests.begin(), requests.end());
-  std::vector<Answer> answers = worker.run(std::move(requests));
-  std::reverse(answers.begin(), answers.end());
+  // The long ones start first; while they decode, short ones of higher priority push them out.
+  std::vector<transport::RequestId> ids(requests.size());
+  for (std::size_t i : {14, 12, 10, 9}) ids[i] = worker.submit(requests[i]);
+  worker.wait_tokens(ids[14], 2);
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    if (ids[i].value != 0) continue;
+    requests[i].priority = 5;
+    ids[i] = worker.submit(requests[i]);
+  }
+  std::vector<Answer> answers;
+  for (transport::RequestId id : ids) answers.push_back(worker.wait(id));
   expect_same(answers, baseline());
   std::uint32_t preemptions = 0;
   for (const Answer& answer : answers) preemptions += answer.finish.preemptions;
   EXPECT_GT(preemptions, 0U);
+  const bool swaps = options.host_pages >= 256, recomputes = options.host_pages == 0;
+  EXPECT_EQ(worker.preemptions(worker::PreemptionKind::swap) > 0, !recomputes);
+  EXPECT_EQ(worker.preemptions(worker::PreemptionKind::recompute) > 0, !swaps);
 }
 INSTANTIATE_TEST_SUITE_P(HostPages, Preempted, ::testing::Values(0, 8, 256));
 
@@ -140,7 +151,8 @@ TEST(WorkerExactness, GoingOnElsewhereFromTheTokensAlreadyMade) {
     for (std::size_t t = 0; t < made; ++t) rest.generated.push_back(want[t].token);
     Answer answer = worker.run({rest}).front();
     EXPECT_EQ(answer.finish.generated_tokens, want.size() - made);
-    answer.tokens.insert(answer.tokens.begin(), want.begin(), want.begin() + static_cast<std::ptrdiff_t>(made));
+    answer.tokens.insert(answer.tokens.begin(), want.begin(),
+                         want.begin() + static_cast<std::ptrdiff_t>(made));
     joined.push_back(std::move(answer));
   }
   expect_same(joined, baseline());

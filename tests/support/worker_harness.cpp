@@ -16,7 +16,8 @@ constexpr LinkId kLink{1};
 }
 
 WorkerHarness::WorkerHarness(HarnessOptions options) : options_(std::move(options)) {
-  if (options_.model_directory.empty()) options_.model_directory = std::string(LEADLINE_SOURCE_DIR) + "/models/reference";
+  if (options_.model_directory.empty())
+    options_.model_directory = std::string(LEADLINE_SOURCE_DIR) + "/models/reference";
   metrics_ = worker::WorkerMetrics::create(registry_, health_);
   outbox_.set_notifier([this](LinkId) { receive(); });
   group_ = make_thread_group(options_.ranks);
@@ -53,7 +54,8 @@ void WorkerHarness::rank_main(int rank) {
   geometry.local_kv_heads = static_cast<std::uint32_t>((*transformer)->local_kv_heads());
   geometry.pages = options_.pages;
   geometry.host_pages = options_.host_pages;
-  auto pool = (*backend)->allocate_kv(geometry.pages * geometry.units_per_page(), config->head_dim, options_.kv_dtype);
+  auto pool = (*backend)->allocate_kv(geometry.pages * geometry.units_per_page(), config->head_dim,
+                                      options_.kv_dtype);
   LEADLINE_CHECK(pool.has_value(), pool.error().message.c_str());
   worker::StepExecutor executor(**backend, **transformer, **pool, geometry);
   if (rank > 0) {
@@ -105,7 +107,9 @@ RequestId WorkerHarness::submit(Generate request) {
   return id;
 }
 
-void WorkerHarness::cancel(RequestId request) { inbox_.push_cancel(kLink, request); }
+void WorkerHarness::cancel(RequestId request) {
+  inbox_.push_cancel(kLink, request);
+}
 
 Answer WorkerHarness::wait(RequestId request) {
   std::unique_lock lock(mutex_);

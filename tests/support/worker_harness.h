@@ -1,6 +1,6 @@
 #pragma once
-// WorkerHarness: a whole worker in one process for tests: N ranks as threads, real backend, model, cache, scheduler and loops; no sockets.
-// Thread: the test's; ranks run on their own threads until stop().
+// WorkerHarness: a whole worker in one process for tests: N ranks as threads, real backend, model, cache,
+// scheduler and loops; no sockets. Thread: the test's; ranks run on their own threads until stop().
 
 #include <condition_variable>
 #include <cstdint>
@@ -20,7 +20,7 @@ struct HarnessOptions {
   int ranks = 1;
   std::string weights = "auto";
   worker::DType kv_dtype = worker::DType::bf16;
-  std::string isa;              // "" = the host's best
+  std::string isa;  // "" = the host's best
   std::uint32_t pages = 1024, host_pages = 256;
   std::uint32_t max_sequences = 32, step_tokens = 512, min_chunk_tokens = 64;
   std::uint32_t max_model_len = 2048;
@@ -48,6 +48,9 @@ class WorkerHarness {
   void wait_tokens(transport::RequestId request, std::size_t n);
 
   [[nodiscard]] const worker::WorkerStatus& status() const { return status_; }
+  [[nodiscard]] double preemptions(worker::PreemptionKind kind) const {
+    return metrics_.preemptions[kind].value();
+  }
   [[nodiscard]] std::uint32_t pages_used() const { return status_.pages_used.load(); }
 
  private:

@@ -16,18 +16,27 @@ std::uint64_t us_between(SteadyTime from, SteadyTime to) {
   return us > 0 ? static_cast<std::uint64_t>(us) : 0;
 }
 
-double seconds_between(SteadyTime from, SteadyTime to) { return std::chrono::duration<double>(to - from).count(); }
+double seconds_between(SteadyTime from, SteadyTime to) {
+  return std::chrono::duration<double>(to - from).count();
+}
 
 SequenceEnd end_of(FinishReason reason) {
   switch (reason) {
-    case FinishReason::stop: return SequenceEnd::stop;
-    case FinishReason::length: return SequenceEnd::length;
-    case FinishReason::cancelled: return SequenceEnd::cancelled;
-    case FinishReason::deadline: return SequenceEnd::deadline;
-    case FinishReason::overloaded: return SequenceEnd::overloaded;
-    case FinishReason::invalid: return SequenceEnd::invalid;
+    case FinishReason::stop:
+      return SequenceEnd::stop;
+    case FinishReason::length:
+      return SequenceEnd::length;
+    case FinishReason::cancelled:
+      return SequenceEnd::cancelled;
+    case FinishReason::deadline:
+      return SequenceEnd::deadline;
+    case FinishReason::overloaded:
+      return SequenceEnd::overloaded;
+    case FinishReason::invalid:
+      return SequenceEnd::invalid;
     case FinishReason::failed:
-    case FinishReason::unknown: return SequenceEnd::failed;
+    case FinishReason::unknown:
+      return SequenceEnd::failed;
   }
   return SequenceEnd::failed;
 }
@@ -56,8 +65,8 @@ Result<void> LeadLoop::run() {
     if (drain_until_ && (live_.empty() || std::chrono::steady_clock::now() >= *drain_until_)) break;
     if (live_.empty()) continue;
     const SteadyTime planning = std::chrono::steady_clock::now();
-    const Schedule schedule = worker::schedule(views(), {parts_.cache.usage().available(), parts_.cache.usage().host_free},
-                                               limits_.scheduler);
+    const Schedule schedule = worker::schedule(
+        views(), {parts_.cache.usage().available(), parts_.cache.usage().host_free}, limits_.scheduler);
     const StepPlan next = plan(schedule);
     parts_.metrics.step[StepStage::plan].observe(seconds_between(planning, std::chrono::steady_clock::now()));
     if (next.sequences.empty() && next.swap_out.empty() && next.swap_in.empty() && next.copies.empty()) {
@@ -69,7 +78,8 @@ Result<void> LeadLoop::run() {
     parts_.health.step_ended();
     publish_status();
   }
-  if (parts_.ranks.size() > 1) (void)parts_.ranks.announce_plan({});  // leave; a dead group has nobody to tell
+  if (parts_.ranks.size() > 1)
+    (void)parts_.ranks.announce_plan({});  // leave; a dead group has nobody to tell
   return {};
 }
 
@@ -84,7 +94,8 @@ void LeadLoop::take_inbox(milliseconds patience) {
     if (auto* generate = std::get_if<InboxGenerate>(&item)) {
       accept(std::move(*generate));
     } else if (auto* cancel = std::get_if<InboxCancel>(&item)) {
-      if (Sequence* sequence = table_.find(cancel->link, cancel->request)) finish(sequence->id, FinishReason::cancelled);
+      if (Sequence* sequence = table_.find(cancel->link, cancel->request))
+        finish(sequence->id, FinishReason::cancelled);
     } else if (auto* lost = std::get_if<InboxLinkLost>(&item)) {
       for (SequenceId id : table_.of_link(lost->link)) finish(id, FinishReason::cancelled);
       parts_.outbox.forget(lost->link);
@@ -109,9 +120,11 @@ void LeadLoop::refuse(const InboxGenerate& item, FinishReason reason, std::strin
 void LeadLoop::accept(InboxGenerate item) {
   if (drain_until_) return refuse(item, FinishReason::overloaded, "the worker is draining");
   if (live_.size() >= limits_.max_live_requests)
-    return refuse(item, FinishReason::overloaded, "the worker has " + std::to_string(live_.size()) + " requests");
+    return refuse(item, FinishReason::overloaded,
+                  "the worker has " + std::to_string(live_.size()) + " requests");
   if (table_.find(item.link, item.request.request) != nullptr)
-    return refuse(item, FinishReason::invalid, "request id " + std::to_string(item.request.request.value) + " is in use");
+    return refuse(item, FinishReason::invalid,
+                  "request id " + std::to_string(item.request.request.value) + " is in use");
   auto sequence = intake(item, limits_.intake);
   if (!sequence) return refuse(item, FinishReason::invalid, sequence.error().message);
   Sequence& added = table_.add(std::move(*sequence));
@@ -180,7 +193,8 @@ void LeadLoop::preempt(const Schedule& schedule) {
 
 StepPlan LeadLoop::plan(const Schedule& schedule) {
   const SteadyTime now = std::chrono::steady_clock::now();
-  for (SequenceId id : schedule.unfit) finish(id, FinishReason::invalid, "the sequence is longer than the KV pool");
+  for (SequenceId id : schedule.unfit)
+    finish(id, FinishReason::invalid, "the sequence is longer than the KV pool");
   preempt(schedule);
   for (SequenceId id : schedule.swap_in)
     if (parts_.cache.swap_in(id)) live_.at(id).state = SequenceState::running;
@@ -193,7 +207,8 @@ StepPlan LeadLoop::plan(const Schedule& schedule) {
     sequence.cached_tokens = std::min(hit.tokens, sequence.prompt_tokens);
     parts_.metrics.sequence_queue.observe(seconds_between(sequence.received, now));
     parts_.metrics.sequence_tokens[TokenKind::prompt_cached].inc(sequence.cached_tokens);
-    parts_.metrics.sequence_tokens[TokenKind::prompt_computed].inc(sequence.prompt_tokens - sequence.cached_tokens);
+    parts_.metrics.sequence_tokens[TokenKind::prompt_computed].inc(sequence.prompt_tokens -
+                                                                   sequence.cached_tokens);
   }
   StepPlan next;
   next.step = step_;
@@ -271,7 +286,8 @@ void LeadLoop::deliver(Sequence& sequence, SampledRow row, SteadyTime now) {
   sequence.last_token = now;
   sequence.tokens.push_back(token);
   parts_.metrics.sequence_tokens[TokenKind::generated].inc();
-  parts_.outbox.push_token(sequence.link, sequence.request, sequence.generated() - 1, to_wire(std::move(row)));
+  parts_.outbox.push_token(sequence.link, sequence.request, sequence.generated() - 1,
+                           to_wire(std::move(row)));
   if (std::binary_search(sequence.stop_ids.begin(), sequence.stop_ids.end(), token))
     finish(sequence.id, FinishReason::stop, {}, token);
   else if (sequence.generated() >= sequence.max_tokens)

@@ -1,7 +1,7 @@
 #pragma once
-// LeadLoop: the step thread of rank 0: inbox -> scheduler -> plan -> broadcast -> execute -> sample -> outbox, for as long as
-// the worker lives. Not a decision maker: the scheduler, the sampler and the cache decide, this applies. The other ranks run
-// follow() (follow_loop.h).
+// LeadLoop: the step thread of rank 0: inbox -> scheduler -> plan -> broadcast -> execute -> sample ->
+// outbox, for as long as the worker lives. Not a decision maker: the scheduler, the sampler and the cache
+// decide, this applies. The other ranks run follow() (follow_loop.h).
 //
 // Thread: the step thread calls run(); everything here is its own. Others reach it through the inbox only.
 // Invariants:
@@ -31,10 +31,11 @@ namespace leadline::worker {
 struct LeadLimits {
   IntakeLimits intake;
   SchedulerLimits scheduler;
-  std::size_t max_live_requests = 1024;             // waiting and running; beyond: handed back as overloaded
-  std::size_t peeked_requests = 16;                 // waiting ones whose prefix hit is looked up per step
-  std::chrono::milliseconds drain_limit{30'000};    // after a drain: what still runs then is left to the coordinator
-  std::chrono::milliseconds idle_patience{1'000};   // sleep in the inbox without work
+  std::size_t max_live_requests = 1024;  // waiting and running; beyond: handed back as overloaded
+  std::size_t peeked_requests = 16;      // waiting ones whose prefix hit is looked up per step
+  std::chrono::milliseconds drain_limit{
+      30'000};  // after a drain: what still runs then is left to the coordinator
+  std::chrono::milliseconds idle_patience{1'000};  // sleep in the inbox without work
 };
 
 // All outlive the loop.
@@ -53,7 +54,8 @@ class LeadLoop {
  public:
   LeadLoop(LeadParts parts, LeadLimits limits);
 
-  // Until a drain ends or the inbox is closed; then tells the other ranks to leave. rank_lost: the group is dead.
+  // Until a drain ends or the inbox is closed; then tells the other ranks to leave. rank_lost: the group is
+  // dead.
   Result<void> run();
 
  private:
@@ -72,7 +74,8 @@ class LeadLoop {
   Result<void> step(const StepPlan& plan);
   void sample(const StepPlan& plan, const StepResult& result);
   void deliver(Sequence& sequence, SampledRow row, SteadyTime now);
-  void finish(SequenceId id, transport::FinishReason reason, std::string message = {}, std::int32_t stop_token = -1);
+  void finish(SequenceId id, transport::FinishReason reason, std::string message = {},
+              std::int32_t stop_token = -1);
   void refuse(const InboxGenerate& item, transport::FinishReason reason, std::string message);
   void publish_status();
 

@@ -9,7 +9,9 @@ namespace {
 
 constexpr std::int64_t kPageTokenCount = 16;
 
-std::string in_mib(std::int64_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB"; }
+std::string in_mib(std::int64_t bytes) {
+  return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB";
+}
 
 }  // namespace
 
@@ -20,7 +22,8 @@ Result<MemoryPlan> plan_memory(const MemoryRequest& r) {
   if (r.kv_pool_bytes > 0) {
     pages = r.kv_pool_bytes / r.page_bytes;
     if (r.available_bytes > 0 && r.kv_pool_bytes > share)
-      return monitoring::fail(Errc::out_of_memory, "--kv-pool " + in_mib(r.kv_pool_bytes) + " per rank: this host has " +
+      return monitoring::fail(Errc::out_of_memory, "--kv-pool " + in_mib(r.kv_pool_bytes) +
+                                                       " per rank: this host has " +
                                                        in_mib(r.available_bytes) + " free for " +
                                                        std::to_string(r.ranks_on_host) + " ranks");
   } else {
@@ -29,10 +32,11 @@ Result<MemoryPlan> plan_memory(const MemoryRequest& r) {
   }
   pages = std::min<std::int64_t>(pages, std::numeric_limits<std::int32_t>::max());
   if (pages < pages_per_sequence || (r.available_bytes > 0 && pages * r.page_bytes > share))
-    return monitoring::fail(Errc::out_of_memory,
-                            "one sequence of --max-model-len " + std::to_string(r.max_model_len) + " needs " +
-                                in_mib(pages_per_sequence * r.page_bytes) + " of KV pages per rank, the pool has " +
-                                in_mib(std::min(pages * r.page_bytes, share)) + ": lower --max-model-len or raise --kv-pool");
+    return monitoring::fail(
+        Errc::out_of_memory,
+        "one sequence of --max-model-len " + std::to_string(r.max_model_len) + " needs " +
+            in_mib(pages_per_sequence * r.page_bytes) + " of KV pages per rank, the pool has " +
+            in_mib(std::min(pages * r.page_bytes, share)) + ": lower --max-model-len or raise --kv-pool");
   MemoryPlan plan;
   plan.pages = static_cast<std::uint32_t>(pages);
   plan.pool_bytes = pages * r.page_bytes;
@@ -53,7 +57,8 @@ std::int64_t available_memory_bytes() {
   }
   std::ifstream limit_file("/sys/fs/cgroup/memory.max"), use_file("/sys/fs/cgroup/memory.current");
   std::int64_t limit = 0, use = 0;
-  if (limit_file >> limit && use_file >> use) available = std::min(available, std::max<std::int64_t>(0, limit - use));
+  if (limit_file >> limit && use_file >> use)
+    available = std::min(available, std::max<std::int64_t>(0, limit - use));
   return available;
 }
 

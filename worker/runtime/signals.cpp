@@ -1,7 +1,7 @@
 #include "worker/runtime/signals.h"
 
-#include <csignal>
 #include <pthread.h>
+#include <csignal>
 
 namespace leadline::worker {
 namespace {

@@ -8,12 +8,13 @@ namespace {
 
 std::uint64_t us_since(std::chrono::steady_clock::time_point start) {
   return static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - start).count());
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - start)
+          .count());
 }
 
 tl::unexpected<Error> bad_page(std::string_view what, std::uint32_t page, std::uint32_t limit) {
-  return monitoring::fail(Errc::configuration, "step plan: " + std::string(what) + " " + std::to_string(page) +
-                                                   " of " + std::to_string(limit));
+  return monitoring::fail(Errc::configuration, "step plan: " + std::string(what) + " " +
+                                                   std::to_string(page) + " of " + std::to_string(limit));
 }
 
 }  // namespace
@@ -33,7 +34,8 @@ Result<void> StepExecutor::move_pages(const StepPlan& plan) {
   for (const auto* swaps : {&plan.swap_out, &plan.swap_in}) {
     for (const PageSwap& swap : *swaps) {
       if (swap.page.value >= geometry_.pages) return bad_page("page", swap.page.value, geometry_.pages);
-      if (swap.host.value >= geometry_.host_pages) return bad_page("host page", swap.host.value, geometry_.host_pages);
+      if (swap.host.value >= geometry_.host_pages)
+        return bad_page("host page", swap.host.value, geometry_.host_pages);
       for (std::uint32_t unit = 0; unit < units; ++unit) {
         if (swaps == &plan.swap_out)
           backend_.read_unit(pool_, swap.page.value * units + unit, host_unit(swap.host, unit));
@@ -78,7 +80,7 @@ Result<void> StepExecutor::lay_out_rows(const StepPlan& plan, StepResult& result
     rows_.push_back(rows);
     tokens_.insert(tokens_.end(), sequence.tokens.begin(), sequence.tokens.end());
     const std::int32_t end = static_cast<std::int32_t>(tokens_.size());
-    const std::int32_t wanted = sequence.logits == LogitsWanted::none ? 0
+    const std::int32_t wanted = sequence.logits == LogitsWanted::none   ? 0
                                 : sequence.logits == LogitsWanted::last ? std::min(1, rows.rows)
                                                                         : rows.rows;
     result.first_row.push_back(wanted == 0 ? -1 : static_cast<std::int32_t>(logit_rows_.size()));

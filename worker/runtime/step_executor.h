@@ -1,8 +1,8 @@
 #pragma once
-// StepExecutor: the same code on every rank: a StepPlan in, page moves and one forward pass done, logits out (whole on rank 0
-// only). Not a decision maker: it never looks at anything but the plan.
-// Thread: the step thread. Borrows backend, transformer and pool; owns this rank's host swap buffer.
-// Invariant: for one plan every rank calls the same collectives in the same order (trap T11).
+// StepExecutor: the same code on every rank: a StepPlan in, page moves and one forward pass done, logits out
+// (whole on rank 0 only). Not a decision maker: it never looks at anything but the plan. Thread: the step
+// thread. Borrows backend, transformer and pool; owns this rank's host swap buffer. Invariant: for one plan
+// every rank calls the same collectives in the same order (trap T11).
 
 #include <cstddef>
 #include <cstdint>
@@ -24,8 +24,8 @@ struct PageGeometry {
 };
 
 struct StepResult {
-  ConstFloatMatrix logits;                // [logit rows, vocab], rank 0 only; valid until the next step
-  std::vector<std::int32_t> first_row;    // per sequence of the plan: its first row in logits, -1 = none wanted
+  ConstFloatMatrix logits;              // [logit rows, vocab], rank 0 only; valid until the next step
+  std::vector<std::int32_t> first_row;  // per sequence of the plan: its first row in logits, -1 = none wanted
   std::uint64_t moves_us = 0, forward_us = 0;
 };
 

@@ -34,14 +34,16 @@ Result<std::string> read_secret(const std::string& path) {
   std::ifstream file(path);
   std::string secret;
   if (!std::getline(file, secret) || secret.size() < 16)
-    return monitoring::fail(Errc::configuration, "--control-secret-file " + path + ": needs one line of at least 16 bytes");
+    return monitoring::fail(Errc::configuration,
+                            "--control-secret-file " + path + ": needs one line of at least 16 bytes");
   return secret;
 }
 
 // One rank's parts, in the order in which they are made; destroyed in the opposite one.
 class Rank {
  public:
-  explicit Rank(const WorkerConfig& config) : config_(config), inbox_(static_cast<std::size_t>(config.inbox_capacity)) {}
+  explicit Rank(const WorkerConfig& config)
+      : config_(config), inbox_(static_cast<std::size_t>(config.inbox_capacity)) {}
 
   Result<void> start();
   Result<void> serve();
@@ -121,14 +123,16 @@ Result<void> Rank::load_model() {
   model_ = std::move(*model);
   const std::int32_t asked = config_.max_model_len;
   if (asked > model_.max_positions)
-    return monitoring::fail(Errc::configuration, "--max-model-len " + std::to_string(asked) + ": the model has " +
+    return monitoring::fail(Errc::configuration, "--max-model-len " + std::to_string(asked) +
+                                                     ": the model has " +
                                                      std::to_string(model_.max_positions) + " positions");
   max_model_len_ = static_cast<std::uint32_t>(asked == 0 ? model_.max_positions : asked);
   BackendOptions options;
   options.device = config_.device;
   options.threads = config_.threads;
   options.ranks_on_host = environment_int("OMPI_COMM_WORLD_LOCAL_SIZE", ranks_->size());
-  options.rank_on_host = std::atoi(std::getenv("OMPI_COMM_WORLD_LOCAL_RANK") ? std::getenv("OMPI_COMM_WORLD_LOCAL_RANK") : "0");
+  options.rank_on_host =
+      std::atoi(std::getenv("OMPI_COMM_WORLD_LOCAL_RANK") ? std::getenv("OMPI_COMM_WORLD_LOCAL_RANK") : "0");
   auto backend = make_backend(options);
   if (!backend) return tl::unexpected(backend.error());
   backend_ = std::move(*backend);
@@ -154,7 +158,8 @@ Result<void> Rank::load_model() {
 
 Result<std::uint32_t> Rank::least_over_ranks(std::uint32_t mine) {
   std::vector<std::uint32_t> all(static_cast<std::size_t>(ranks_->size()));
-  auto gathered = ranks_->all_gather(std::as_bytes(std::span(&mine, 1)), std::as_writable_bytes(std::span(all)), nullptr);
+  auto gathered =
+      ranks_->all_gather(std::as_bytes(std::span(&mine, 1)), std::as_writable_bytes(std::span(all)), nullptr);
   if (!gathered) return monitoring::fail(Errc::rank_lost, gathered.error().message);
   return *std::min_element(all.begin(), all.end());
 }
@@ -195,7 +200,8 @@ Result<void> Rank::size_memory() {
   return {};
 }
 
-// One step on a page that nobody uses yet: faults memory in and opens the collectives' connections before a user waits for it.
+// One step on a page that nobody uses yet: faults memory in and opens the collectives' connections before a
+// user waits for it.
 Result<void> Rank::warm_up() {
   StepPlan plan;
   SequenceStep rows;
@@ -227,10 +233,12 @@ Result<void> Rank::lead() {
   options.server.listen = config_.listen;
   options.server.secret = *secret;
   transport::Welcome& identity = options.identity;
-  identity.model_fingerprint = transformer_->fingerprint() + "-kv-" + std::string(transport::name_of(kv_dtype_));
-  identity.served_model_name = config_.served_model_name.empty()
-                                   ? std::filesystem::weakly_canonical(config_.model_directory).filename().string()
-                                   : config_.served_model_name;
+  identity.model_fingerprint =
+      transformer_->fingerprint() + "-kv-" + std::string(transport::name_of(kv_dtype_));
+  identity.served_model_name =
+      config_.served_model_name.empty()
+          ? std::filesystem::weakly_canonical(config_.model_directory).filename().string()
+          : config_.served_model_name;
   identity.max_model_len = max_model_len_;
   identity.max_sequences = static_cast<std::uint32_t>(config_.max_sequences);
   identity.ranks = static_cast<std::uint32_t>(ranks_->size());
@@ -242,18 +250,21 @@ Result<void> Rank::lead() {
   cache_options.prefix_reuse = config_.prefix_cache;
   cache_options.model_fingerprint = identity.model_fingerprint;
   SequenceCache cache(cache_options);
-  publish_config_info(registry_, {identity.served_model_name, config_.weights, std::string(transport::name_of(kv_dtype_)),
-                                  std::string(backend_->name()), std::to_string(max_model_len_),
-                                  std::to_string(config_.max_sequences), std::to_string(config_.threads)});
+  publish_config_info(
+      registry_, {identity.served_model_name, config_.weights, std::string(transport::name_of(kv_dtype_)),
+                  std::string(backend_->name()), std::to_string(max_model_len_),
+                  std::to_string(config_.max_sequences), std::to_string(config_.threads)});
   LeadLoop loop({inbox_, outbox_, status_, metrics_, health_, *ranks_, *executor_, cache}, lead_limits());
   auto service = ControlService::open(std::move(options), inbox_, outbox_, status_);
   if (!service) return tl::unexpected(service.error());
   outbox_.set_notifier([&control = **service](LinkId link) { control.flush(link); });
   set_phase(StartupPhase::ready, WorkerPhase::ready);
-  std::printf("worker listening on %s:%u\n", config_.listen.substr(0, config_.listen.rfind(':')).c_str(), (*service)->port());
+  std::printf("worker listening on %s:%u\n", config_.listen.substr(0, config_.listen.rfind(':')).c_str(),
+              (*service)->port());
   std::fflush(stdout);
   auto done = loop.run();
-  set_phase(done ? StartupPhase::draining : StartupPhase::failed, done ? WorkerPhase::draining : WorkerPhase::failed);
+  set_phase(done ? StartupPhase::draining : StartupPhase::failed,
+            done ? WorkerPhase::draining : WorkerPhase::failed);
   (*service)->announce_status();
   if (done) (*service)->shut_down(std::chrono::milliseconds(2'000));
   outbox_.set_notifier(nullptr);
@@ -287,8 +298,9 @@ int run_worker(const WorkerConfig& config) {
   if (done) return 0;
   monitoring::log_error("worker ends", {{"why", done.error().message}});
   const Errc code = done.error().code;
-  const bool hopeless = code == Errc::configuration || code == Errc::unsupported_model || code == Errc::malformed_file ||
-                        code == Errc::not_found || code == Errc::out_of_memory;
+  const bool hopeless = code == Errc::configuration || code == Errc::unsupported_model ||
+                        code == Errc::malformed_file || code == Errc::not_found ||
+                        code == Errc::out_of_memory;
   // The group is dead or will never live: destructors could wait for ranks that are gone.
   std::fflush(nullptr);
   _exit(hopeless ? kExitConfiguration : kExitFailed);

@@ -21,7 +21,8 @@ constexpr std::size_t kMessagesPerFlush = 256;
 
 class ControlServiceImpl final : public ControlService {
  public:
-  ControlServiceImpl(ControlServiceOptions options, RequestInbox& inbox, TokenOutbox& outbox, const WorkerStatus& status)
+  ControlServiceImpl(ControlServiceOptions options, RequestInbox& inbox, TokenOutbox& outbox,
+                     const WorkerStatus& status)
       : options_(std::move(options)), inbox_(inbox), outbox_(outbox), status_(status), timer_(io_) {}
 
   ~ControlServiceImpl() override {
@@ -134,7 +135,8 @@ class ControlServiceImpl final : public ControlService {
       for (const Message& message : messages) {
         const SendOutcome outcome = link.channel->send(message);
         if (outcome == SendOutcome::queued_above_high_water) link.writable = false;
-        if (outcome == SendOutcome::refused) {  // lost tokens may not go unnoticed: the link ends, the coordinator retries
+        if (outcome == SendOutcome::refused) {  // lost tokens may not go unnoticed: the link ends, the
+                                                // coordinator retries
           link.channel->close("the send queue is full");
           return;
         }
@@ -179,8 +181,9 @@ class ControlServiceImpl final : public ControlService {
 
 }  // namespace
 
-Result<std::unique_ptr<ControlService>> ControlService::open(ControlServiceOptions options, RequestInbox& inbox,
-                                                             TokenOutbox& outbox, const WorkerStatus& status) {
+Result<std::unique_ptr<ControlService>> ControlService::open(ControlServiceOptions options,
+                                                             RequestInbox& inbox, TokenOutbox& outbox,
+                                                             const WorkerStatus& status) {
   auto service = std::make_unique<ControlServiceImpl>(std::move(options), inbox, outbox, status);
   if (auto started = service->start(); !started) return tl::unexpected(started.error());
   return service;

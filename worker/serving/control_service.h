@@ -1,11 +1,13 @@
 #pragma once
-// ControlService: the I/O thread of rank 0. Accepts coordinators' links, turns their messages into inbox items and the
-// outbox's events into frames, and sends Status at a fixed period. Not a scheduler: it never looks at a sequence.
+// ControlService: the I/O thread of rank 0. Accepts coordinators' links, turns their messages into inbox
+// items and the outbox's events into frames, and sends Status at a fixed period. Not a scheduler: it never
+// looks at a sequence.
 //
-// Thread: owns one thread with one io_context; open, stop and post_* may be called from outside, handlers run inside.
-// Invariants:
+// Thread: owns one thread with one io_context; open, stop and post_* may be called from outside, handlers run
+// inside. Invariants:
 //   1. A request that the inbox hands back is answered with Finish{overloaded} at once.
-//   2. A link above its high-water mark gets nothing more until it is writable again: tokens wait coalesced in the outbox.
+//   2. A link above its high-water mark gets nothing more until it is writable again: tokens wait coalesced
+//   in the outbox.
 //   3. A link that closes cancels everything it asked for.
 
 #include <chrono>
@@ -23,7 +25,7 @@ namespace leadline::worker {
 
 struct ControlServiceOptions {
   transport::ControlServerOptions server;
-  transport::Welcome identity;                         // nonce and mac are the server's
+  transport::Welcome identity;  // nonce and mac are the server's
   std::chrono::milliseconds status_period{250};
 };
 

@@ -25,9 +25,15 @@ void RequestInbox::push(InboxItem item) {
   arrived_.notify_one();
 }
 
-void RequestInbox::push_cancel(LinkId link, transport::RequestId request) { push(InboxCancel{link, request}); }
-void RequestInbox::push_link_lost(LinkId link) { push(InboxLinkLost{link}); }
-void RequestInbox::push_drain() { push(InboxDrain{}); }
+void RequestInbox::push_cancel(LinkId link, transport::RequestId request) {
+  push(InboxCancel{link, request});
+}
+void RequestInbox::push_link_lost(LinkId link) {
+  push(InboxLinkLost{link});
+}
+void RequestInbox::push_drain() {
+  push(InboxDrain{});
+}
 
 void RequestInbox::close() {
   {

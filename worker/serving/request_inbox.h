@@ -1,11 +1,13 @@
 #pragma once
-// RequestInbox: the bounded hand-over from the I/O thread (control links) to the step thread. Not a scheduler queue: what
-// is taken out here is waiting in the scheduler's view from then on.
+// RequestInbox: the bounded hand-over from the I/O thread (control links) to the step thread. Not a scheduler
+// queue: what is taken out here is waiting in the scheduler's view from then on.
 //
-// Thread: any thread pushes; the step thread takes. One of the two mutex-bearing classes of a worker (the other: TokenOutbox).
-// Invariants:
-//   1. At most `capacity` requests wait; a full, draining or closed inbox hands the request back to its pusher.
-//   2. Cancels and lost links are never refused: they hold a few bytes each, at most one per accepted request or link.
+// Thread: any thread pushes; the step thread takes. One of the two mutex-bearing classes of a worker (the
+// other: TokenOutbox). Invariants:
+//   1. At most `capacity` requests wait; a full, draining or closed inbox hands the request back to its
+//   pusher.
+//   2. Cancels and lost links are never refused: they hold a few bytes each, at most one per accepted request
+//   or link.
 //   3. take() returns everything that was pushed before it, in the order of pushing.
 
 #include <chrono>

@@ -1,7 +1,7 @@
 #pragma once
-// Request intake: a Generate message -> a Sequence, or why not. Pure: no clock but the value passed in, no table, no pages.
-// The coordinator validates for people; this validates for the engine, since a worker trusts nothing that it indexes with.
-// Thread: any.
+// Request intake: a Generate message -> a Sequence, or why not. Pure: no clock but the value passed in, no
+// table, no pages. The coordinator validates for people; this validates for the engine, since a worker trusts
+// nothing that it indexes with. Thread: any.
 
 #include <cstdint>
 #include <vector>
@@ -12,10 +12,10 @@
 namespace leadline::worker {
 
 struct IntakeLimits {
-  std::uint32_t vocab = 0;                 // the model's, padding included
-  std::uint32_t max_model_len = 0;         // tokens, prompt and answer
+  std::uint32_t vocab = 0;          // the model's, padding included
+  std::uint32_t max_model_len = 0;  // tokens, prompt and answer
   std::vector<std::int32_t> eos_ids;
-  std::size_t max_logit_bias = 1024;       // entries
+  std::size_t max_logit_bias = 1024;  // entries
   std::size_t max_stop_ids = 256;
   std::size_t max_banned_ids = 65'536;
   std::int32_t max_top_logprobs = 20;

@@ -1,7 +1,7 @@
 #pragma once
-// SequenceTable: token history and progress of every live sequence of rank 0. Not pages (kvcache) and not text.
-// Thread: owned by the step thread; no locks.
-// Invariants: a sequence is here from acceptance to its Finish; (link, request) names at most one; ids are never reused.
+// SequenceTable: token history and progress of every live sequence of rank 0. Not pages (kvcache) and not
+// text. Thread: owned by the step thread; no locks. Invariants: a sequence is here from acceptance to its
+// Finish; (link, request) names at most one; ids are never reused.
 
 #include <array>
 #include <chrono>
@@ -27,24 +27,26 @@ struct Sequence {
   transport::RequestId request;
   std::string trace_id;
   SamplingParams sampling;
-  std::vector<std::int32_t> stop_ids;  // the model's eos (unless ignored) and the request's own
+  std::vector<std::int32_t> stop_ids;    // the model's eos (unless ignored) and the request's own
   std::vector<std::int32_t> banned_ids;  // never sampled
-  std::int32_t allowed_vocab = 0;      // ids at or above are never sampled
-  std::uint32_t prompt_tokens = 0;     // tokens[0, prompt_tokens) are the prompt
-  std::uint32_t resumed_tokens = 0;    // generated tokens that came with the request (failover)
+  std::int32_t allowed_vocab = 0;        // ids at or above are never sampled
+  std::uint32_t prompt_tokens = 0;       // tokens[0, prompt_tokens) are the prompt
+  std::uint32_t resumed_tokens = 0;      // generated tokens that came with the request (failover)
   std::uint32_t max_tokens = 0, min_tokens = 0;
   std::int32_t priority = 0;
-  std::uint64_t arrival = 0;           // order of acceptance
+  std::uint64_t arrival = 0;  // order of acceptance
   std::array<std::uint8_t, 32> salt{};
   SteadyTime received;
   std::optional<SteadyTime> deadline;
   // progress
-  std::vector<std::int32_t> tokens;    // prompt, then generated
-  std::uint32_t cached_tokens = 0;     // prompt tokens taken from the prefix cache at first admission
+  std::vector<std::int32_t> tokens;  // prompt, then generated
+  std::uint32_t cached_tokens = 0;   // prompt tokens taken from the prefix cache at first admission
   std::uint32_t preemptions = 0;
   std::optional<SteadyTime> first_scheduled, first_token, last_token;
 
-  [[nodiscard]] std::uint32_t generated() const { return static_cast<std::uint32_t>(tokens.size()) - prompt_tokens; }
+  [[nodiscard]] std::uint32_t generated() const {
+    return static_cast<std::uint32_t>(tokens.size()) - prompt_tokens;
+  }
 };
 
 class SequenceTable {

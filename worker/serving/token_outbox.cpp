@@ -41,8 +41,10 @@ std::vector<transport::Message> TokenOutbox::take(LinkId link, std::size_t limit
   auto found = links_.find(link);
   if (found == links_.end()) return {};
   Pending& pending = found->second;
-  const auto end = pending.messages.begin() + static_cast<std::ptrdiff_t>(std::min(limit, pending.messages.size()));
-  std::vector<transport::Message> taken(std::make_move_iterator(pending.messages.begin()), std::make_move_iterator(end));
+  const auto end =
+      pending.messages.begin() + static_cast<std::ptrdiff_t>(std::min(limit, pending.messages.size()));
+  std::vector<transport::Message> taken(std::make_move_iterator(pending.messages.begin()),
+                                        std::make_move_iterator(end));
   pending.messages.erase(pending.messages.begin(), end);
   pending.open_batch.clear();  // a taken batch may not grow; what stays starts new ones
   if (pending.messages.empty()) links_.erase(found);

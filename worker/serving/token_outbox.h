@@ -1,11 +1,13 @@
 #pragma once
-// TokenOutbox: the bounded hand-over of Token and Finish events from the step thread to the I/O thread. Not a socket queue:
-// transport's channel has its own. Tokens of one request that wait here are coalesced into one TokenBatch.
+// TokenOutbox: the bounded hand-over of Token and Finish events from the step thread to the I/O thread. Not a
+// socket queue: transport's channel has its own. Tokens of one request that wait here are coalesced into one
+// TokenBatch.
 //
 // Thread: the step thread pushes; the I/O thread takes, one link at a time. Mutex-bearing (see RequestInbox).
 // Invariants:
 //   1. Per request: tokens in order, Finish last and once.
-//   2. Memory is bounded by the live requests and their max_tokens: a slow link makes batches longer, not more of them.
+//   2. Memory is bounded by the live requests and their max_tokens: a slow link makes batches longer, not
+//   more of them.
 //   3. The notifier runs on the step thread, outside the lock, only when a link goes from empty to not empty.
 
 #include <cstdint>
@@ -24,7 +26,8 @@ class TokenOutbox {
   using Notifier = std::function<void(LinkId)>;
   void set_notifier(Notifier notifier) { notifier_ = std::move(notifier); }  // before the step thread starts
 
-  void push_token(LinkId link, transport::RequestId request, std::uint32_t index, transport::SampledToken token);
+  void push_token(LinkId link, transport::RequestId request, std::uint32_t index,
+                  transport::SampledToken token);
   void push_finish(LinkId link, transport::Finish finish);
   void forget(LinkId link);  // the link is gone; drops what waits for it
 

@@ -1,7 +1,8 @@
 #pragma once
-// WorkerStatus: what the step thread publishes about itself, read by the I/O thread and the admin server without a lock
-// and without waiting for a step (trap T16). Not a metric: prometheus counters are in runtime/worker_metrics.
-// Thread: the step thread (and, for loading progress, main) writes; any thread reads. Values may be of different moments.
+// WorkerStatus: what the step thread publishes about itself, read by the I/O thread and the admin server
+// without a lock and without waiting for a step (trap T16). Not a metric: prometheus counters are in
+// runtime/worker_metrics. Thread: the step thread (and, for loading progress, main) writes; any thread reads.
+// Values may be of different moments.
 
 #include <atomic>
 #include <chrono>
@@ -39,7 +40,8 @@ struct WorkerStatus {
     return s;
   }
   static std::int64_t now_us() {
-    return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch())
+    return std::chrono::duration_cast<std::chrono::microseconds>(
+               std::chrono::steady_clock::now().time_since_epoch())
         .count();
   }
 };

@@ -90,8 +90,16 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"top_k", [](auto& g) { g.sampling.top_k = -2; }, "top_k"},
         Refused{"repetition", [](auto& g) { g.sampling.repetition_penalty = 0; }, "repetition_penalty"},
         Refused{"logprobs", [](auto& g) { g.sampling.top_logprobs = 21; }, "top_logprobs"},
-        Refused{"bias_id", [](auto& g) { g.sampling.logit_bias = {{100, 1.0F}}; }, "logit_bias names id 100"},
-        Refused{"bias_value", [](auto& g) { g.sampling.logit_bias = {{1, kNan}}; }, "not finite"},
+        Refused{"bias_id",
+                [](auto& g) {
+                  g.sampling.logit_bias = {{100, 1.0F}};
+                },
+                "logit_bias names id 100"},
+        Refused{"bias_value",
+                [](auto& g) {
+                  g.sampling.logit_bias = {{1, kNan}};
+                },
+                "not finite"},
         Refused{"banned", [](auto& g) { g.banned_ids = {-5}; }, "banned_ids[0]"},
         Refused{"stops", [](auto& g) { g.stop_token_ids.assign(257, 1); }, "stop_token_ids has 257"}),
     [](const auto& info) { return info.param.name; });

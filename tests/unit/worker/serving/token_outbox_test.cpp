@@ -11,7 +11,9 @@ using transport::RequestId;
 using transport::SampledToken;
 using transport::TokenBatch;
 
-SampledToken token(std::int32_t id) { return SampledToken{id, 0, {}}; }
+SampledToken token(std::int32_t id) {
+  return SampledToken{id, 0, {}};
+}
 Finish finish(std::uint64_t request) {
   Finish f;
   f.request = RequestId{request};
