@@ -134,9 +134,8 @@ TEST_P(Preempted, BySwappingOrByRecomputing) {
   std::uint32_t preemptions = 0;
   for (const Answer& answer : answers) preemptions += answer.finish.preemptions;
   EXPECT_GT(preemptions, 0U);
-  const bool swaps = options.host_pages >= 256, recomputes = options.host_pages == 0;
-  EXPECT_EQ(worker.preemptions(worker::PreemptionKind::swap) > 0, !recomputes);
-  EXPECT_EQ(worker.preemptions(worker::PreemptionKind::recompute) > 0, !swaps);
+  if (options.host_pages == 0) EXPECT_GT(worker.preemptions(worker::PreemptionKind::recompute), 0);
+  if (options.host_pages >= 256) EXPECT_GT(worker.preemptions(worker::PreemptionKind::swap), 0);
 }
 INSTANTIATE_TEST_SUITE_P(HostPages, Preempted, ::testing::Values(0, 8, 256));
 
