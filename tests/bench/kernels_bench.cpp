@@ -121,7 +121,8 @@ void layers_products(benchmark::State& state) {
   state.SetLabel(std::string(transport::name_of(format)) + ", " + std::to_string(rows) + " rows");
 }
 BENCHMARK(layers_products)
-    ->ArgsProduct({{int(DType::bf16), int(DType::f16), int(DType::f32)}, {1, 2, 4, 6, 8, 16, 64, 512}})
+    ->ArgsProduct({{int(DType::bf16), int(DType::i8), int(DType::f16), int(DType::f32)},
+                   {1, 2, 4, 6, 8, 16, 64, 512}})
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime();
 

@@ -34,7 +34,8 @@ Result<std::unique_ptr<Backend>> CpuBackend::create(const CpuKernels& kernels,
 
 // Every table computes the same bits (conformance: ISA levels agree with ==), so the ISA is not part of it.
 std::string CpuBackend::arithmetic_id() const {
-  return "cpu1:lanes16,fma,slice-tree,split" + std::to_string(kSplitSlots);
+  return "cpu1:lanes16,fma,slice-tree,int8g" + std::to_string(kGroup) + ",split" +
+         std::to_string(kSplitSlots);
 }
 
 float* CpuBackend::grow(DeviceMemory& memory, std::int64_t floats, const char* what) {
@@ -102,7 +103,7 @@ void CpuBackend::linear_sliced(ConstFloatMatrix x, const PackedMatrix& w, FloatM
   product(x, packed_of(w), nullptr, out);
 }
 
-const float* CpuBackend::pack_rows(ConstFloatMatrix x, int groups) {
+const void* CpuBackend::pack_rows(ConstFloatMatrix x, int groups) {
   float* packed = grow(packed_rows_, x.rows * x.cols, "packed activations");
   const std::int64_t chunks = (x.cols + kPackChunk - 1) / kPackChunk;
   pool_.run(groups * chunks, [&](int, std::int64_t begin, std::int64_t end) {
@@ -116,6 +117,27 @@ const float* CpuBackend::pack_rows(ConstFloatMatrix x, int groups) {
   return packed;
 }
 
+// Items are slices of row groups, so that few rows are quantised by several threads too.
+const void* CpuBackend::quantize_rows(ConstFloatMatrix x, int groups, int slices) {
+  const std::int64_t all = int8_groups(x.cols, slices), per_slice = all / slices, width = x.cols / slices;
+  const std::int64_t bytes = x.rows * all * kInt8RowBytes;
+  auto* packed =
+      reinterpret_cast<std::uint8_t*>(grow(packed_rows_, (bytes + 3) / 4, "quantised activations"));
+  auto items = [&](int, std::int64_t begin, std::int64_t end) {
+    for (std::int64_t item = begin; item < end; ++item) {
+      const std::int64_t group = item / slices, slice = item % slices;
+      const std::int64_t first = x.rows * group / groups, rows = x.rows * (group + 1) / groups - first;
+      kernels_.quantize_group(x.row(first) + slice * width, x.row_stride, static_cast<int>(rows), width, 1,
+                              packed + (first * all + slice * per_slice * rows) * kInt8RowBytes);
+    }
+  };
+  if (x.rows * x.cols < kInlineElements)
+    items(0, 0, groups * slices);
+  else
+    pool_.run(groups * slices, items);
+  return packed;
+}
+
 void CpuBackend::product(ConstFloatMatrix x, const PackedWeights& w, const float* bias, FloatMatrix out) {
   LEADLINE_CHECK(x.rows == out.rows && x.cols == w.in_features() && out.cols == w.out_features(),
                  "linear: shapes");
@@ -124,7 +146,9 @@ void CpuBackend::product(ConstFloatMatrix x, const PackedWeights& w, const float
   task.rows = x.rows;
   task.k = x.cols;
   task.n = out.cols;
-  task.groups = static_cast<int>((x.rows + kernels_.group_rows - 1) / kernels_.group_rows);
+  const bool int8 = w.format() == DType::i8;
+  const int group_rows = int8 ? kernels_.int_group_rows : kernels_.group_rows;
+  task.groups = static_cast<int>((x.rows + group_rows - 1) / group_rows);
   task.group_end = task.groups;
   task.weights = w.panels();
   task.format = static_cast<int>(w.format());
@@ -133,12 +157,15 @@ void CpuBackend::product(ConstFloatMatrix x, const PackedWeights& w, const float
   task.out = out.data;
   task.out_stride = out.row_stride;
   task.panel_end = w.panel_count();
-  task.x = x.rows == 1 ? x.data : pack_rows(x, task.groups);
+  task.x = int8          ? quantize_rows(x, task.groups, w.slices())
+           : x.rows == 1 ? static_cast<const void*>(x.data)
+                         : pack_rows(x, task.groups);
   if (x.rows * x.cols * out.cols < kInlineProducts && task.groups == 1) {
     task.scratch = linear_scratch_.floats();
     return kernels_.linear(task);
   }
-  if (x.rows > kernels_.direct_rows) return run_blocked(task, w.panel_count());
+  const int direct_rows = int8 ? kernels_.int_group_rows : kernels_.direct_rows;
+  if (x.rows > direct_rows) return run_blocked(task, w.panel_count());
   pool_.run(w.panel_count(), [&](int thread, std::int64_t begin, std::int64_t end) {
     LinearTask share = task;
     share.panel_begin = begin;
@@ -151,7 +178,8 @@ void CpuBackend::product(ConstFloatMatrix x, const PackedWeights& w, const float
 // Items: (some panels, a block of row groups), all row blocks of the same panels next to each other, so that
 // one thread reads a panel from memory and finds it again in its cache.
 void CpuBackend::run_blocked(const LinearTask& whole, std::int64_t panels) {
-  const int groups_per_block = kBlockMaxRows / kernels_.group_rows;
+  const std::int64_t group_rows = (whole.rows + whole.groups - 1) / whole.groups;
+  const std::int64_t groups_per_block = kBlockMaxRows / group_rows;
   const std::int64_t row_blocks = (whole.groups + groups_per_block - 1) / groups_per_block;
   const std::int64_t width = std::clamp<std::int64_t>(panels / (2 * pool_.threads()), 1, kBlockPanels);
   const std::int64_t columns = (panels + width - 1) / width;

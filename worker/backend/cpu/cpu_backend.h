@@ -50,7 +50,8 @@ class CpuBackend final : public Backend {
 
   CpuBackend(const CpuKernels& kernels, const ThreadPoolOptions& threads);
   void product(ConstFloatMatrix x, const PackedWeights& w, const float* bias, FloatMatrix out);
-  const float* pack_rows(ConstFloatMatrix x, int groups);
+  const void* pack_rows(ConstFloatMatrix x, int groups);
+  const void* quantize_rows(ConstFloatMatrix x, int groups, int slices);
   void run_blocked(const LinearTask& whole, std::int64_t panels);
   void attend(const AttentionCall& call, const AttentionItem& item, float* scratch);
   void finish(const AttentionCall& call, const AttentionTile& tile, const float* states);

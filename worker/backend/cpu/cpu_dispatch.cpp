@@ -17,18 +17,24 @@ bool has_avx512() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
+bool has_avx512_vnni() {
+  return has_avx512() && __builtin_cpu_supports("avx512vnni");
+}
+constexpr const CpuKernels* kAvx512Vnni = &kAvx512VnniKernels;
 constexpr const CpuKernels* kAvx2 = &kAvx2Kernels;
 constexpr const CpuKernels* kAvx512 = &kAvx512Kernels;
 #else
 bool never() {
   return false;
 }
-constexpr auto has_avx2 = never, has_avx512 = never;
+constexpr auto has_avx2 = never, has_avx512 = never, has_avx512_vnni = never;
 constexpr const CpuKernels* kAvx2 = nullptr;
 constexpr const CpuKernels* kAvx512 = nullptr;
+constexpr const CpuKernels* kAvx512Vnni = nullptr;
 #endif
 
 const KernelCandidate kCandidates[] = {
+    {"avx512vnni", kAvx512Vnni, "AVX-512 F, BW, DQ, VL, VNNI", has_avx512_vnni},
     {"avx512", kAvx512, "AVX-512 F, BW, DQ, VL", has_avx512},
     {"avx2", kAvx2, "AVX2, FMA, F16C", has_avx2},
     {"scalar", &kScalarKernels, "", always},

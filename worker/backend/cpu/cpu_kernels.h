@@ -19,14 +19,27 @@ constexpr int kSplitSlots =
 constexpr int kPageSlots = 16;
 constexpr int kAttentionTile = 16;  // query vectors (row, head) that share one walk over the pages
 
-enum Format { kF32 = 0, kBf16 = 1, kF16 = 2 };  // the values of DType
-constexpr int kFormats = 3;
+enum Format { kF32 = 0, kBf16 = 1, kF16 = 2, kI8 = 3 };  // the values of DType
+
+// int8: symmetric groups of kGroup weights along k, ending at slices (the last group of a slice is filled
+// with zeros). A block is one group of a panel: kGroup / 4 rows of (kPanel outputs x 4 bytes), each byte
+// weight + 128, then kPanel bf16 scales. Activations are quantised by the same groups: for the m rows of a
+// row group, (kGroup / 4, m) words of 4 signed bytes, (m) f32 scales, (m) int32 offsets -128 * sum, which
+// undo the + 128. Sums within a group are exact integers.
+constexpr int kGroup = 64;
+constexpr int kInt8Block = kGroup * kPanel + 2 * kPanel;  // bytes
+constexpr int kInt8RowBytes = kGroup + 8;                 // of one row and group of packed activations
+constexpr int kInt8Groups = 8;                            // groups of one blocked pass
+constexpr int64_t int8_groups(int64_t k, int slices) {
+  return slices * ((k / slices + kGroup - 1) / kGroup);
+}
 
 // A product of packed activations with panels [panel_begin, panel_end). Rows are packed in `groups` groups of
 // nearly equal size (rows * g / groups ...); group g of m rows, first row r: element (k, i) at x[r * k_total
 // + k * m + i].
 struct LinearTask {
-  const float* x;
+  const void* x;  // f32, or packed int8 activations: row group with first row r at
+                  // r * int8_groups * kInt8RowBytes
   int64_t rows, k, n;
   int groups;
   int group_begin, group_end;  // the groups to do
@@ -79,10 +92,12 @@ constexpr int64_t attention_scratch_floats(int padded_dim) {
 
 struct CpuKernels {
   const char* name;
-  int group_rows;   // rows of one packed group, at most
-  int direct_rows;  // up to here a product reads weights straight from their format
+  int group_rows;      // rows of one packed group, at most
+  int direct_rows;     // up to here a product reads weights straight from their format
+  int int_group_rows;  // the same two in one for int8
 
   void (*pack_group)(const float* x, int64_t row_stride, int rows, int64_t k, float* packed);
+  void (*quantize_group)(const float* x, int64_t row_stride, int rows, int64_t k, int slices, void* packed);
   void (*linear)(const LinearTask&);
   void (*rms_norm)(const float* x, const float* weight, int64_t n, float eps, float* out);
   void (*silu_mul)(const float* gate, const float* up, int64_t n, float* out);
@@ -101,5 +116,6 @@ struct CpuKernels {
 extern const CpuKernels kScalarKernels;
 extern const CpuKernels kAvx2Kernels;
 extern const CpuKernels kAvx512Kernels;
+extern const CpuKernels kAvx512VnniKernels;
 
 }  // namespace leadline::worker::cpu

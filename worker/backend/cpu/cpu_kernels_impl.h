@@ -5,6 +5,7 @@
 #include "worker/backend/cpu/attention_impl.h"
 #include "worker/backend/cpu/cpu_kernels.h"
 #include "worker/backend/cpu/elementwise_impl.h"
+#include "worker/backend/cpu/int8_impl.h"
 #include "worker/backend/cpu/linear_impl.h"
 
 namespace leadline::worker::cpu {
@@ -17,6 +18,8 @@ constexpr CpuKernels table_of(const char* name) {
   k.group_rows = V::kGroupRows;
   k.direct_rows = V::kDirectRows;
   k.pack_group = pack_group<V>;
+  k.int_group_rows = V::kIntRows;
+  k.quantize_group = quantize_group<V>;
   k.linear = linear<V>;
   k.rms_norm = rms_norm<V>;
   k.silu_mul = silu_mul<V>;

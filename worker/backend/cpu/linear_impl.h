@@ -128,8 +128,8 @@ void linear_direct(const LinearTask& t) {
     const T* w = static_cast<const T*>(t.weights) + panel * t.k * kPanel;
     SliceTree<V> tree{t.scratch, int64_t{rows} * kPanel};
     for (int s = 0; s < t.slices; ++s) {
-      tile_rows<V, kFormat, kPanel / 16, V::kDirectRows, kPrefetchBytes>(rows, step, t.x + s * step * rows,
-                                                                         w + s * step * kPanel, tree.next());
+      tile_rows<V, kFormat, kPanel / 16, V::kDirectRows, kPrefetchBytes>(
+          rows, step, static_cast<const float*>(t.x) + s * step * rows, w + s * step * kPanel, tree.next());
       tree.done(s);
     }
     write_panel<V>(t, panel, 0, rows, tree.root());
@@ -153,7 +153,7 @@ struct BlockedPanels {
       for (int g = t.group_begin; g < t.group_end; ++g) {
         const int64_t r = group_row(t, g);
         const int m = int(group_row(t, g + 1) - r);
-        const float* x = t.x + r * t.k + k * m;
+        const float* x = static_cast<const float*>(t.x) + r * t.k + k * m;
         float* acc = sums + p * plane + (r - first_row) * kPanel;
         if constexpr (kWiden)
           tile_rows<V, kF32, V::kGroupVectors, V::kGroupRows, 0>(m, count, x, widened, acc);
@@ -196,8 +196,13 @@ void linear_as(const LinearTask& t) {
   linear_blocked<V, kFormat, true>(t);
 }
 
+// int8_impl.h
+template <class V>
+void linear_int8(const LinearTask& t);
+
 template <class V>
 void linear(const LinearTask& t) {
+  if (t.format == kI8) return linear_int8<V>(t);
   if (t.format == kF32) return linear_as<V, kF32>(t);
   if (t.format == kBf16) return linear_as<V, kBf16>(t);
   linear_as<V, kF16>(t);

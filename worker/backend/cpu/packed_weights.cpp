@@ -1,7 +1,9 @@
 #include "worker/backend/cpu/packed_weights.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -52,11 +54,50 @@ struct RowPacker {
   }
 };
 
+// Writes one output's groups of an int8 panel: symmetric, the scale rounded up to bf16 so that no weight is
+// clipped.
+struct Int8Packer {
+  std::int64_t k;
+  int slices;
+
+  void pack(const float* row, std::int64_t output, std::uint8_t* panel) const {
+    const std::int64_t slice = k / slices;
+    for (int s = 0; s < slices; ++s) {
+      for (std::int64_t begin = 0; begin < slice; begin += kGroup, panel += kInt8Block)
+        pack_one(row + s * slice + begin, std::min<std::int64_t>(kGroup, slice - begin), output, panel);
+    }
+  }
+  static void pack_one(const float* x, std::int64_t count, std::int64_t output, std::uint8_t* block) {
+    float largest = 0;
+    bool finite = true;
+    for (std::int64_t i = 0; i < count; ++i) {
+      finite = finite && std::isfinite(x[i]);
+      largest = std::max(largest, std::fabs(x[i]));
+    }
+    std::uint32_t bits;
+    const float exact = finite ? largest / 127.0f : std::numeric_limits<float>::quiet_NaN();
+    std::memcpy(&bits, &exact, 4);
+    const auto scale16 = static_cast<std::uint16_t>(finite ? (bits + 0xffffu) >> 16 : 0x7fc0u);
+    bits = std::uint32_t{scale16} << 16;
+    float scale;
+    std::memcpy(&scale, &bits, 4);
+    reinterpret_cast<std::uint16_t*>(block + kGroup * kPanel)[output] = scale16;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const float q = finite && scale > 0 ? std::nearbyintf(x[i] / scale) : 0.0f;
+      block[i / 4 * kPanel * 4 + output * 4 + i % 4] = static_cast<std::uint8_t>(static_cast<int>(q) + 128);
+    }
+  }
+};
+
+std::int64_t bytes_per_panel(std::int64_t k, DType format, int slices) {
+  return format == DType::i8 ? int8_groups(k, slices) * kInt8Block : k * kPanel * size_of(format);
+}
+
 Result<std::int64_t> check_parts(std::span<const WeightPart> parts, DType format, int slices) {
   LEADLINE_CHECK(!parts.empty(), "nothing to pack");
-  if (!is_float(format))
+  if (!is_float(format) && format != DType::i8)
     return monitoring::fail(Errc::configuration, "weight format " + std::string(transport::name_of(format)) +
-                                                     ": the CPU backend has f32, bf16, f16");
+                                                     ": the CPU backend has f32, bf16, f16, int8");
   std::int64_t outputs = 0;
   for (const WeightPart& part : parts) {
     if (!is_float(part.dtype))
@@ -96,17 +137,23 @@ Result<std::unique_ptr<PackedMatrix>> PackedWeights::pack(std::span<const Weight
   packed->in_features_ = parts[0].in_features;
   packed->format_ = format;
   packed->slices_ = slices;
-  const std::int64_t panel_bytes = packed->in_features_ * kPanel * size_of(format);
+  const std::int64_t panel_bytes = bytes_per_panel(packed->in_features_, format, slices);
   auto memory = DeviceMemory::allocate(packed->panel_count() * panel_bytes, "packed weights");
   if (!memory) return tl::unexpected(memory.error());
   packed->memory_ = std::move(*memory);
   auto* base = static_cast<std::uint8_t*>(packed->memory_.data());
   pool.run(packed->panel_count(), [&](int, std::int64_t begin, std::int64_t end) {
+    std::vector<float> wide(static_cast<std::size_t>(format == DType::i8 ? packed->in_features_ : 0));
     for (std::int64_t output = begin * kPanel; output < std::min(end * kPanel, *outputs); ++output) {
       DType from = DType::f32;
       const std::uint8_t* row = row_of(parts, output, &from);
-      RowPacker{kernels, from, format}.pack(row, packed->in_features_, output % kPanel,
-                                            base + output / kPanel * panel_bytes);
+      std::uint8_t* panel = base + output / kPanel * panel_bytes;
+      if (format == DType::i8) {
+        kernels.widen(row, static_cast<int>(from), packed->in_features_, wide.data());
+        Int8Packer{packed->in_features_, slices}.pack(wide.data(), output % kPanel, panel);
+      } else {
+        RowPacker{kernels, from, format}.pack(row, packed->in_features_, output % kPanel, panel);
+      }
     }
   });
   return std::unique_ptr<PackedMatrix>(std::move(packed));

@@ -1,8 +1,9 @@
 #pragma once
 // PackedWeights: a weight matrix as panels of kPanel outputs with k in sequence: element (k, j) of panel p at
 // [p * K * kPanel + k * kPanel + j]; outputs beyond the last are zero. The same layout on every ISA level.
-// Not a product (cpu_backend). Invariant: narrowing rounds to nearest even; a format equal to the file's
-// keeps the bits. Thread: immutable after pack(), which runs on the pool.
+// int8: blocks of one group each, see cpu_kernels.h. Not a product (cpu_backend). Invariant: narrowing rounds
+// to nearest even; a format equal to the file's keeps the bits. Thread: immutable after pack(), which runs on
+// the pool.
 
 #include <cstdint>
 #include <memory>

@@ -15,6 +15,7 @@ struct Avx2 {
     __m256 lo, hi;
   };
   static constexpr int kGroupRows = 6, kGroupVectors = 1, kDirectRows = 3;
+  static constexpr int kIntRows = 2, kIntVectors = 1;
   static constexpr int kScoreRows = 6, kValueRows = 3, kValueVectors = 2;
 
   LEADLINE_VECTOR F zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
@@ -61,6 +62,32 @@ struct Avx2 {
         _mm256_add_epi32(_mm256_castps_si256(p), _mm256_slli_epi32(_mm256_castps_si256(s), 23)));
   }
   LEADLINE_VECTOR F scale_exponent(F p, F s) { return {scale_half(p.lo, s.lo), scale_half(p.hi, s.hi)}; }
+  struct I {
+    __m256i lo, hi;
+  };
+  LEADLINE_VECTOR I set1_int(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+  // Seven bits and the eighth apart, so that no 16-bit pair saturates: 2 * 127 * 127 < 2^15.
+  LEADLINE_VECTOR __m256i dot_half(__m256i acc, const uint8_t* w, __m256i x) {
+    const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w));
+    const __m256i low = _mm256_and_si256(bytes, _mm256_set1_epi8(0x7f));
+    const __m256i top = _mm256_and_si256(_mm256_srli_epi16(bytes, 7), _mm256_set1_epi8(1));
+    const __m256i a = _mm256_madd_epi16(_mm256_maddubs_epi16(low, x), _mm256_set1_epi16(1));
+    const __m256i b = _mm256_madd_epi16(_mm256_maddubs_epi16(top, x), _mm256_set1_epi16(128));
+    return _mm256_add_epi32(acc, _mm256_add_epi32(a, b));
+  }
+  LEADLINE_VECTOR I dot4(I acc, const uint8_t* w, int32_t x) {
+    const __m256i bytes = _mm256_set1_epi32(x);
+    return {dot_half(acc.lo, w, bytes), dot_half(acc.hi, w + 32, bytes)};
+  }
+  LEADLINE_VECTOR void store_low_bytes(uint8_t* p, F a) {
+    const __m256i byte = _mm256_set1_epi32(0xff);
+    const __m256i lo = _mm256_and_si256(_mm256_castps_si256(a.lo), byte);
+    const __m256i hi = _mm256_and_si256(_mm256_castps_si256(a.hi), byte);
+    const __m256i words = _mm256_permute4x64_epi64(_mm256_packus_epi32(lo, hi), 0xd8);
+    const __m128i low = _mm256_castsi256_si128(words), high = _mm256_extracti128_si256(words, 1);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(low, high));
+  }
+  LEADLINE_VECTOR F from_int(I a) { return {_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)}; }
   LEADLINE_VECTOR float sum(F a) {
     const __m256 eight = _mm256_add_ps(a.lo, a.hi);
     const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));

@@ -1,6 +1,6 @@
 #pragma once
-// Sixteen f32 lanes as one AVX-512 register (F, BW, DQ, VL). Included by kernels_avx512.cpp only; the meaning
-// of each operation is that of vector_scalar.h. Unnamed namespace on purpose (see there).
+// Sixteen f32 lanes as one AVX-512 register (F, BW, DQ, VL). Included by kernels_avx512*.cpp only; the
+// meaning of each operation is that of vector_scalar.h. Unnamed namespace on purpose (see there).
 
 #include <immintrin.h>
 #include <stdint.h>
@@ -13,6 +13,7 @@ namespace {
 struct Avx512 {
   using F = __m512;
   static constexpr int kGroupRows = 14, kGroupVectors = 2, kDirectRows = 14;
+  static constexpr int kIntRows = 6, kIntVectors = 2;
   static constexpr int kScoreRows = 16, kValueRows = 6, kValueVectors = 4;
 
   LEADLINE_VECTOR F zero() { return _mm512_setzero_ps(); }
@@ -40,6 +41,21 @@ struct Avx512 {
     const __m512i n = _mm512_slli_epi32(_mm512_castps_si512(s), 23);
     return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), n));
   }
+  using I = __m512i;
+  LEADLINE_VECTOR I set1_int(int32_t x) { return _mm512_set1_epi32(x); }
+  // Seven bits and the eighth apart, so that no 16-bit pair saturates: 2 * 127 * 127 < 2^15.
+  LEADLINE_VECTOR I dot4(I acc, const uint8_t* w, int32_t x4) {
+    const __m512i bytes = _mm512_loadu_si512(w), x = _mm512_set1_epi32(x4);
+    const __m512i low = _mm512_and_si512(bytes, _mm512_set1_epi8(0x7f));
+    const __m512i top = _mm512_and_si512(_mm512_srli_epi16(bytes, 7), _mm512_set1_epi8(1));
+    const __m512i a = _mm512_madd_epi16(_mm512_maddubs_epi16(low, x), _mm512_set1_epi16(1));
+    const __m512i b = _mm512_madd_epi16(_mm512_maddubs_epi16(top, x), _mm512_set1_epi16(128));
+    return _mm512_add_epi32(acc, _mm512_add_epi32(a, b));
+  }
+  LEADLINE_VECTOR void store_low_bytes(uint8_t* p, F a) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_castps_si512(a)));
+  }
+  LEADLINE_VECTOR F from_int(I a) { return _mm512_cvtepi32_ps(a); }
   LEADLINE_VECTOR float sum(F a) {
     const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
     const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
@@ -72,6 +88,17 @@ struct Avx512 {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
   }
 };
+
+#ifdef __AVX512VNNI__
+struct Avx512Vnni : Avx512 {
+  // The instruction itself: g++ 12 copies the accumulator around the intrinsic, two moves for each product.
+  LEADLINE_VECTOR I dot4(I acc, const uint8_t* w, int32_t x4) {
+    const __m512i bytes = _mm512_loadu_si512(w), x = _mm512_set1_epi32(x4);
+    asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(bytes), "v"(x));
+    return acc;
+  }
+};
+#endif
 
 #undef LEADLINE_VECTOR
 

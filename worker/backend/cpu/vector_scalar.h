@@ -13,6 +13,7 @@ struct Scalar {
     float v[16];
   };
   static constexpr int kGroupRows = 4, kGroupVectors = 1, kDirectRows = 1;
+  static constexpr int kIntRows = 1, kIntVectors = 1;
   static constexpr int kScoreRows = 2, kValueRows = 2, kValueVectors = 1;
 
   template <class Op>
@@ -77,6 +78,27 @@ struct Scalar {
   }
   static F scale_exponent(F p, F shifted) {  // p * 2^n, n in the low bits of shifted
     return each([&](int i) { return value(bits(p.v[i]) + (bits(shifted.v[i]) << 23)); });
+  }
+  // Sixteen 32-bit integers.
+  struct I {
+    int32_t v[16];
+  };
+  static I set1_int(int32_t x) {
+    I r;
+    for (int i = 0; i < 16; ++i) r.v[i] = x;
+    return r;
+  }
+  // Lane i += the dot product of 4 unsigned weight bytes at w[4 i] and 4 signed bytes of x; exact.
+  static I dot4(I acc, const uint8_t* w, int32_t x) {
+    for (int i = 0; i < 16; ++i)
+      for (int b = 0; b < 4; ++b) acc.v[i] += int32_t(w[4 * i + b]) * int8_t(uint32_t(x) >> (8 * b));
+    return acc;
+  }
+  static void store_low_bytes(uint8_t* p, F a) {  // the low byte of each lane's bits
+    for (int i = 0; i < 16; ++i) p[i] = uint8_t(bits(a.v[i]));
+  }
+  static F from_int(I a) {
+    return each([&](int i) { return float(a.v[i]); });
   }
   static float sum(F a) {  // i with i + 8, then + 4, + 2, + 1
     for (int step = 8; step > 0; step /= 2)

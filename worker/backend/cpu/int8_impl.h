@@ -1,0 +1,143 @@
+#pragma once
+// Products with int8 weights: activations quantised per (row, group), exact integer sums within a group,
+// groups joined by fused multiply-adds in order. Over a per-ISA vector type V; included by the kernel
+// translation units (unnamed namespace: see vector_scalar.h). Not the quantisation of weights
+// (packed_weights.cpp). Invariants: those of linear_impl.h; as the integer sums are exact, every V gives the
+// same bits by construction.
+
+#include <stdint.h>
+
+#include "worker/backend/cpu/cpu_kernels.h"
+#include "worker/backend/cpu/elementwise_impl.h"
+#include "worker/backend/cpu/linear_impl.h"
+
+namespace leadline::worker::cpu {
+namespace {
+
+// acc[kRows][kPanel] += the products of `groups` groups, kVectors vectors of the panel from output 16 * first
+// on.
+template <class V, int kRows, int kVectors>
+void int8_tile(int64_t groups, const uint8_t* x, const uint8_t* w, int first, float* acc) {
+  typename V::F sums[kRows][kVectors];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) sums[r][v] = V::load(acc + r * kPanel + v * 16);
+  for (int64_t g = 0; g < groups; ++g, x += kRows * kInt8RowBytes, w += kInt8Block) {
+    const auto* words = reinterpret_cast<const int32_t*>(x);
+    const auto* scales = reinterpret_cast<const float*>(words + kRows * kGroup / 4);
+    const auto* offsets = reinterpret_cast<const int32_t*>(scales + kRows);
+    typename V::I dots[kRows][kVectors];
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) dots[r][v] = V::set1_int(offsets[r]);
+    for (int k = 0; k < kGroup / 4; ++k) {
+      const uint8_t* row = w + k * kPanel * 4 + first * 64;
+      __builtin_prefetch(row + kPrefetchBytes);
+      if constexpr (kVectors > 1) __builtin_prefetch(row + kPrefetchBytes + 64);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectors; ++v)
+          dots[r][v] = V::dot4(dots[r][v], row + v * 64, words[k * kRows + r]);
+    }
+    const auto* weight_scales = reinterpret_cast<const uint16_t*>(w + kGroup * kPanel) + first * 16;
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      const typename V::F scale = V::load_bf16(weight_scales + v * 16);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r)
+        sums[r][v] = V::fma(V::from_int(dots[r][v]), V::mul(V::set1(scales[r]), scale), sums[r][v]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) V::store(acc + r * kPanel + v * 16, sums[r][v]);
+}
+
+template <class V, int kMaxRows, int kRows = 1>
+static inline void int8_rows(int rows, int64_t groups, const uint8_t* x, const uint8_t* w, float* acc) {
+  if constexpr (kRows < kMaxRows) {
+    if (rows != kRows) return int8_rows<V, kMaxRows, kRows + 1>(rows, groups, x, w, acc);
+  }
+  for (int v = 0; v < kPanel / 16; v += V::kIntVectors)
+    int8_tile<V, kRows, V::kIntVectors>(groups, x, w, v, acc + v * 16);
+}
+
+// Panel by panel; with several row groups a block of kInt8Groups groups stays in the cache while all of them
+// pass.
+template <class V>
+void linear_int8(const LinearTask& t) {
+  const int64_t first_row = group_row(t, t.group_begin), rows = group_row(t, t.group_end) - first_row;
+  const int64_t all = int8_groups(t.k, t.slices), step = all / t.slices;
+  const int64_t block = t.group_end - t.group_begin == 1 ? step : kInt8Groups;
+  for (int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
+    const uint8_t* w = static_cast<const uint8_t*>(t.weights) + panel * all * kInt8Block;
+    SliceTree<V> tree{t.scratch, rows * kPanel};
+    for (int s = 0; s < t.slices; ++s) {
+      float* sums = tree.next();
+      for (int64_t g = s * step; g < (s + 1) * step; g += block) {
+        const int64_t left = (s + 1) * step - g, count = left < block ? left : block;
+        for (int group = t.group_begin; group < t.group_end; ++group) {
+          const int64_t r = group_row(t, group), m = group_row(t, group + 1) - r;
+          const uint8_t* x = static_cast<const uint8_t*>(t.x) + (r * all + g * m) * kInt8RowBytes;
+          int8_rows<V, V::kIntRows>(int(m), count, x, w + g * kInt8Block, sums + (r - first_row) * kPanel);
+        }
+      }
+      tree.done(s);
+    }
+    write_panel<V>(t, panel, first_row, rows, tree.root());
+  }
+}
+
+// One group of one row: scale = largest / 127, bytes rounded to nearest even. A NaN makes the scale NaN, so
+// that it stays visible.
+template <class V>
+void quantize_values(const float* x, int count, uint8_t* bytes, float* scale, int32_t* offset) {
+  typename V::F values[kGroup / 16];
+  auto largest = V::zero(), poison = V::zero();
+#pragma GCC unroll 4
+  for (int i = 0; i < kGroup / 16; ++i) {
+    const int left = count - 16 * i, lanes = left < 0 ? 0 : left < 16 ? left : 16;
+    values[i] = lanes == 16 ? V::load(x + 16 * i) : lanes > 0 ? V::load_n(x + 16 * i, lanes) : V::zero();
+    largest = V::max(largest, V::max(values[i], V::sub(V::zero(), values[i])));
+    poison = V::fma(values[i], V::zero(), poison);
+  }
+  const float top = V::max_of(largest);
+  *scale = top / 127.0f + V::sum(poison);
+  const auto inverse = V::set1(top > 0 ? 127.0f / top : 0.0f), magic = V::set1(12582912.0f);
+  auto total = V::zero();  // of integers below 2^13: exact
+#pragma GCC unroll 4
+  for (int i = 0; i < kGroup / 16; ++i) {
+    const auto scaled = V::min(V::set1(127.0f), V::max(V::set1(-127.0f), V::mul(values[i], inverse)));
+    const auto shifted = V::add(scaled, magic);  // rounds; the integer is in the low bits
+    V::store_low_bytes(bytes + 16 * i, shifted);
+    total = V::add(total, V::sub(shifted, magic));
+  }
+  const float sum = V::sum(total);
+  *offset = sum == sum ? -128 * int32_t(sum) : 0;
+}
+
+template <class V>
+void quantize_group(const float* x, int64_t row_stride, int rows, int64_t k, int slices, void* packed) {
+  const int64_t slice = k / slices;
+  auto* out = static_cast<uint8_t*>(packed);
+  for (int s = 0; s < slices; ++s) {
+    for (int64_t begin = 0; begin < slice; begin += kGroup, out += rows * kInt8RowBytes) {
+      const int count = slice - begin < kGroup ? int(slice - begin) : kGroup;
+      auto* words = reinterpret_cast<uint32_t*>(out);
+      auto* scales = reinterpret_cast<float*>(words + rows * kGroup / 4);
+      auto* offsets = reinterpret_cast<int32_t*>(scales + rows);
+      for (int r = 0; r < rows; ++r) {
+        uint8_t bytes[kGroup];
+        quantize_values<V>(x + r * row_stride + s * slice + begin, count, bytes, scales + r, offsets + r);
+        for (int q = 0; q < kGroup / 4; ++q) __builtin_memcpy(words + q * rows + r, bytes + 4 * q, 4);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace leadline::worker::cpu
