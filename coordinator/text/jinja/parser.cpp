@@ -88,12 +88,7 @@ class Parser {
     if (name == "call") return call_block(token.line);
     if (name == "filter") return filter_block(token.line);
     if (name == "with") return with(token.line);
-    if (name == "print") {
-      auto made = statement(StatementKind::print, token.line);
-      made->value = expressions_.tuple();
-      close();
-      return made;
-    }
+    if (name == "print") return print(token.line);
     if (name == "generation") {
       auto made = statement(StatementKind::scope, token.line);
       close();
@@ -114,6 +109,18 @@ class Parser {
       in_.refuse("the tag '" + name + "'", token.line);
     }
     throw_error(ErrorKind::syntax, "unknown tag '" + name + "'", token.line);
+  }
+
+  // {% print a, b %}: one after the other.
+  std::unique_ptr<Statement> print(int line) {
+    auto made = statement(StatementKind::scope, line);
+    do {
+      auto one = statement(StatementKind::print, line);
+      one->value = expressions_.expression();
+      made->body.push_back(std::move(one));
+    } while (in_.skip_op(","));
+    close();
+    return made;
   }
 
   std::unique_ptr<Statement> branches(int line) {

@@ -83,7 +83,7 @@ std::vector<std::string_view> split_on_space(std::string_view text, std::int64_t
   text = stripped(text, !from_right, from_right);
   while (!text.empty()) {
     if (limit >= 0 && static_cast<std::int64_t>(parts.size()) >= limit) {
-      parts.push_back(stripped(text, from_right, !from_right));
+      parts.push_back(text);
       break;
     }
     const std::size_t length = from_right ? last_word_length(text) : word_length(text);
