@@ -64,9 +64,10 @@ Result<HttpAnswer> HttpClient::exchange(const HttpRequest& request, const OnBody
     received_any |= *got > 0;
     if (*got == 0) {
       boost::system::error_code error;
-      parser.put_eof(error);
-      if (error || !parser.is_done())
+      if (received_any) parser.put_eof(error);  // Beast asserts that something came before the end
+      if (error || !parser.is_done()) {
         return fail(Errc::io, "the server closed the connection before its answer was whole");
+      }
     }
     pending.append(buffer.data(), *got);
     if (auto fed = feed(parser, pending); !fed) return tl::unexpected(fed.error());

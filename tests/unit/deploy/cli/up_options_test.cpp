@@ -1,0 +1,104 @@
+#include "deploy/cli/up_options.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+
+namespace leadline::deploy {
+namespace {
+
+using testing::Contains;
+using testing::HasSubstr;
+using testing::Not;
+
+UpOptions parse(std::vector<std::string> words) {
+  UpOptions options;
+  options.model = "/tmp";
+  CLI::App app;
+  CLI::App& up = *app.add_subcommand("up");
+  add_up_flags(up, options);
+  words.insert(words.begin(), "up");
+  std::reverse(words.begin(), words.end());
+  app.parse(words);
+  return options;
+}
+
+UpPlan plan_for(int workers) {
+  UpPlan plan{"/bin/x", "/run/secret", 8000, 9000, {}};
+  for (int w = 0; w < workers; ++w) plan.worker_ports.push_back(7000 + w);
+  return plan;
+}
+
+std::string joined(const std::vector<std::string>& command) {
+  std::string text;
+  for (const std::string& word : command) text += (text.empty() ? "" : " ") + word;
+  return text;
+}
+
+TEST(UpOptions, DefaultsAreOneWorkerOfTwoRanksOnLoopback) {
+  const UpOptions options = parse({});
+  EXPECT_EQ(options.workers, 1);
+  EXPECT_EQ(options.ranks, 2);
+  EXPECT_EQ(options.host, "127.0.0.1");
+  EXPECT_FALSE(options.port_given);
+  EXPECT_EQ(find_conflict(options), "");
+}
+
+TEST(UpOptions, SizesHaveUnits) {
+  EXPECT_EQ(parse({"--kv-pool", "2MiB"}).kv_pool_bytes, 2 << 20);
+  EXPECT_EQ(parse({"--kv-pool", "4096"}).kv_pool_bytes, 4096);
+}
+
+TEST(UpOptions, WrongValuesAreRefused) {
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{{"--ranks", "0"},
+                                                                                     {"--weights", "int3"},
+                                                                                     {"--port", "70000"},
+                                                                                     {"--model", "/nowhere"},
+                                                                                     {"--frobnicate"}}) {
+    EXPECT_THROW(parse(words), CLI::ParseError) << joined(words);
+  }
+}
+
+TEST(UpOptions, ConflictsNameBothFlags) {
+  UpOptions options = parse({"--port", "9001", "--admin-port", "9000", "--workers", "2"});
+  EXPECT_TRUE(options.port_given);
+  EXPECT_THAT(find_conflict(options), HasSubstr("--port 9001"));
+  options.port = 9003;
+  EXPECT_EQ(find_conflict(options), "");
+  options.tls_cert = "cert.pem";
+  EXPECT_THAT(find_conflict(options), HasSubstr("--tls-key"));
+}
+
+TEST(UpOptions, DescriptionNamesEveryOption) {
+  const std::string text = describe(parse({}));
+  for (const char* name :
+       {"model", "ranks", "workers", "port", "admin-port", "weights", "kv-dtype", "kv-pool", "max-model-len",
+        "max-seqs", "threads", "device", "api-key-file", "tls"}) {
+    EXPECT_THAT(text, HasSubstr("  " + std::string(name) + " "));
+  }
+}
+
+TEST(UpOptions, CoordinatorKnowsEveryWorkerAndOnlyWhatWasAsked) {
+  const auto command = coordinator_command(parse({"--workers", "2"}), plan_for(2));
+  EXPECT_THAT(joined(command), HasSubstr("--worker 127.0.0.1:7000 --worker 127.0.0.1:7001"));
+  EXPECT_THAT(joined(command), HasSubstr("--port 8000 --admin-port 9000"));
+  EXPECT_THAT(command, Not(Contains("--tls-cert")));
+  EXPECT_THAT(command, Not(Contains("--max-model-len")));
+}
+
+TEST(UpOptions, OneRankNeedsNoLauncherAndSeveralDo) {
+  const auto one = worker_command(parse({"--ranks", "1"}), plan_for(2), 1);
+  EXPECT_EQ(one[0], "/bin/x/leadline-worker");
+  EXPECT_THAT(joined(one), HasSubstr("--listen 127.0.0.1:7001"));
+  EXPECT_THAT(joined(one), HasSubstr("--admin-port 9002"));
+  EXPECT_THAT(joined(one), HasSubstr("--worker-index 1"));
+  const auto four = worker_command(parse({"--ranks", "4"}), plan_for(1), 0);
+  EXPECT_THAT(joined(four),
+              testing::StartsWith("mpirun -n 4 --bind-to none --oversubscribe /bin/x/leadline run-rank "
+                                  "/bin/x/leadline-worker --model /tmp "));
+}
+
+}  // namespace
+}  // namespace leadline::deploy
