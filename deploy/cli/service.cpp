@@ -36,7 +36,7 @@ void Service::kill() {
 
 void Service::read_output() {
   for (const std::string& line : child_->read_lines()) {
-    if (!line.starts_with(up_mark_)) {
+    if (line.find(up_mark_) == std::string::npos) {
       say(name_ + ": " + line);
     } else if (!up_) {
       up_ = true;

@@ -15,7 +15,7 @@ namespace leadline::deploy {
 class Service {
  public:
   using Clock = std::chrono::steady_clock;
-  // `up_mark`: the beginning of the line on standard output by which the program says that it is up.
+  // `up_mark`: part of the line on standard output by which the program says that it is up.
   Service(std::string name, ChildSpec spec, std::string up_mark);
 
   Result<void> start(Clock::time_point now);

@@ -107,7 +107,7 @@ class Supervisor {
     for (int w = 0; w < options.workers; ++w) {
       services_.push_back(std::make_unique<Service>("worker " + std::to_string(w),
                                                     ChildSpec{worker_command(options, plan_, w), environment},
-                                                    "worker listening on "));
+                                                    "listening on "));
     }
     services_.push_back(std::make_unique<Service>(
         "coordinator", ChildSpec{coordinator_command(options, plan_), {}}, "listening on "));
