@@ -1,5 +1,6 @@
 #pragma once
-// What can go wrong in the coordinator. HTTP statuses are made from these in http/error_response and nowhere else.
+// What can go wrong in the coordinator. HTTP statuses are made from these in http/error_response and nowhere
+// else.
 
 #include "monitoring/error.h"
 
@@ -7,15 +8,15 @@ namespace leadline::coordinator {
 
 enum class Errc {
   ok = 0,
-  invalid_request,   // the client's field and value are in the message
+  invalid_request,  // the client's field and value are in the message
   unauthorized,
-  not_found,         // route or model
+  not_found,  // route or model
   method_not_allowed,
   request_timeout,
   too_large,
-  overloaded,        // 429: try again later
-  unavailable,       // 503: no ready worker, draining
-  unsupported,       // a model file, template or request that asks for what is not built
+  overloaded,   // 429: try again later
+  unavailable,  // 503: no ready worker, draining
+  unsupported,  // a model file, template or request that asks for what is not built
   malformed_file,
   configuration,
   io,

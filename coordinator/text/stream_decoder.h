@@ -1,7 +1,7 @@
 #pragma once
-// StreamDecoder: tokens of one generation -> pieces of text that never split a UTF-8 sequence and never show a possible stop
-// string before it is decided. Not a tokenizer: it borrows one.
-// Thread: one owner. Invariant: the pieces joined equal decode() of the tokens up to the stop.
+// StreamDecoder: tokens of one generation -> pieces of text that never split a UTF-8 sequence and never show
+// a possible stop string before it is decided. Not a tokenizer: it borrows one. Thread: one owner. Invariant:
+// the pieces joined equal decode() of the tokens up to the stop.
 
 #include <optional>
 #include <string>
@@ -12,7 +12,7 @@
 namespace leadline::coordinator {
 
 struct StreamPiece {
-  std::string text;             // whole UTF-8; may be empty
+  std::string text;                 // whole UTF-8; may be empty
   std::optional<std::size_t> stop;  // index of the stop string that ended the text; nothing follows
 };
 
@@ -28,7 +28,7 @@ class StreamDecoder {
   std::vector<std::string> stops_;
   bool skip_special_tokens_;
   bool at_start_ = true, stopped_ = false;
-  std::string pending_;   // bytes not yet released
+  std::string pending_;  // bytes not yet released
 };
 
 }  // namespace leadline::coordinator

@@ -1,7 +1,7 @@
 #pragma once
-// Tokenizer: text <-> token ids over a checkpoint's own vocabulary (tokenizer.json or tokenizer.model). Not a template and not
-// a stream: see chat_template and stream_decoder. Same ids as the reference libraries, string for string.
-// Thread: immutable after load; every function may be called from any thread at once.
+// Tokenizer: text <-> token ids over a checkpoint's own vocabulary (tokenizer.json or tokenizer.model). Not a
+// template and not a stream: see chat_template and stream_decoder. Same ids as the reference libraries,
+// string for string. Thread: immutable after load; every function may be called from any thread at once.
 
 #include <cstdint>
 #include <memory>
@@ -25,14 +25,16 @@ class Tokenizer {
   virtual ~Tokenizer() = default;
 
   // Added tokens inside `text` become their ids (as the reference libraries do). add_special_tokens runs the
-  // post-processor (bos). Input is bytes; invalid UTF-8 becomes U+FFFD. At most `limit` tokens, then too_large.
+  // post-processor (bos). Input is bytes; invalid UTF-8 becomes U+FFFD. At most `limit` tokens, then
+  // too_large.
   virtual Result<std::vector<TokenId>> encode(std::string_view text, bool add_special_tokens,
                                               std::size_t limit = SIZE_MAX) const = 0;
-  // Whole-sequence decoding as the reference libraries': may hold U+FFFD for broken sequences. Ids outside: skipped.
+  // Whole-sequence decoding as the reference libraries': may hold U+FFFD for broken sequences. Ids outside:
+  // skipped.
   virtual std::string decode(std::span<const TokenId> ids, bool skip_special_tokens) const = 0;
 
-  // For streaming: appends the raw bytes that `id` adds after at least one earlier token (no stripping of a leading space).
-  // Specials add nothing when skip_special_tokens. May end inside a UTF-8 sequence.
+  // For streaming: appends the raw bytes that `id` adds after at least one earlier token (no stripping of a
+  // leading space). Specials add nothing when skip_special_tokens. May end inside a UTF-8 sequence.
   virtual void append_bytes(TokenId id, bool skip_special_tokens, std::string& out) const = 0;
   // True where the decoder strips one leading space at the very start of a text (SentencePiece families).
   virtual bool strips_leading_space() const = 0;

@@ -1,8 +1,8 @@
 #pragma once
-// Every message between coordinator and worker, as domain values; transport/control/codec turns them into protobuf and back.
-// Not text: only tokens travel. Coordinator -> worker: Generate, Cancel, Drain. Worker -> coordinator: TokenBatch, Finish,
-// Status. The handshake (Hello, Welcome) comes first on every link. Limits are the codec's (docs/formats/wire.md).
-// Thread: values.
+// Every message between coordinator and worker, as domain values; transport/control/codec turns them into
+// protobuf and back. Not text: only tokens travel. Coordinator -> worker: Generate, Cancel, Drain. Worker ->
+// coordinator: TokenBatch, Finish, Status. The handshake (Hello, Welcome) comes first on every link. Limits
+// are the codec's (docs/formats/wire.md). Thread: values.
 
 #include <array>
 #include <cstdint>
@@ -36,18 +36,19 @@ struct SamplingSpec {
 struct Generate {
   RequestId request;
   SessionId session;
-  std::string trace_id;             // X-Request-Id, for logs only
-  std::vector<TokenId> prompt;      // the request's own prompt; penalties and usage count it as prompt
-  std::vector<TokenId> generated;   // tokens already made elsewhere (failover): positions go on after them
+  std::string trace_id;            // X-Request-Id, for logs only
+  std::vector<TokenId> prompt;     // the request's own prompt; penalties and usage count it as prompt
+  std::vector<TokenId> generated;  // tokens already made elsewhere (failover): positions go on after them
   SamplingSpec sampling;
-  std::uint32_t max_tokens = 0;     // generated tokens in all, `generated` included; > 0
-  std::uint32_t min_tokens = 0;     // before this many no stop id may be sampled
+  std::uint32_t max_tokens = 0;         // generated tokens in all, `generated` included; > 0
+  std::uint32_t min_tokens = 0;         // before this many no stop id may be sampled
   std::vector<TokenId> stop_token_ids;  // sampled -> finished, the token is delivered
-  bool ignore_eos = false;          // the model's own eos ids do not stop
-  std::uint32_t allowed_vocab = 0;  // ids that the tokenizer has: [0, allowed_vocab); 0 = the model's whole vocabulary
-  std::vector<TokenId> banned_ids;  // never sampled: holes of the tokenizer below allowed_vocab
-  std::int32_t priority = 0;        // higher first; clamped by the coordinator
-  std::uint64_t deadline_ms = 0;    // from receipt; 0 = none
+  bool ignore_eos = false;              // the model's own eos ids do not stop
+  std::uint32_t allowed_vocab =
+      0;  // ids that the tokenizer has: [0, allowed_vocab); 0 = the model's whole vocabulary
+  std::vector<TokenId> banned_ids;             // never sampled: holes of the tokenizer below allowed_vocab
+  std::int32_t priority = 0;                   // higher first; clamped by the coordinator
+  std::uint64_t deadline_ms = 0;               // from receipt; 0 = none
   std::array<std::uint8_t, 32> tenant_salt{};  // exactness X7; zero = the default tenant
   friend bool operator==(const Generate&, const Generate&) = default;
 };
@@ -63,71 +64,82 @@ struct Drain {  // take nothing new, finish what runs, then leave
 
 struct TokenLogprob {
   TokenId token = 0;
-  float logprob = 0;  // natural log, of the distribution before temperature and filters (log-softmax of biased, penalised logits)
+  float logprob = 0;  // natural log, of the distribution before temperature and filters (log-softmax of
+                      // biased, penalised logits)
   friend bool operator==(const TokenLogprob&, const TokenLogprob&) = default;
 };
 
 struct SampledToken {
   TokenId token = 0;
-  float logprob = 0;                      // valid when logprobs were asked for
+  float logprob = 0;                       // valid when logprobs were asked for
   std::vector<TokenLogprob> top_logprobs;  // descending; ties by smaller id first
   friend bool operator==(const SampledToken&, const SampledToken&) = default;
 };
 
 struct TokenBatch {  // consecutive tokens of one request; coalesced when the link is slower than the steps
   RequestId request;
-  std::uint32_t first_index = 0;  // index of tokens[0] among generated tokens, failover's `generated` included
+  std::uint32_t first_index =
+      0;  // index of tokens[0] among generated tokens, failover's `generated` included
   std::vector<SampledToken> tokens;
   friend bool operator==(const TokenBatch&, const TokenBatch&) = default;
 };
 
 enum class FinishReason : std::uint8_t {
-  stop = 0,             // eos or a stop id
-  length = 1,           // max_tokens or the model's context
+  stop = 0,    // eos or a stop id
+  length = 1,  // max_tokens or the model's context
   cancelled = 2,
-  deadline = 3,         // deadline_ms ran out
-  overloaded = 4,       // handed back before any work: inbox or queue full, draining; retry elsewhere
-  invalid = 5,          // the worker refuses it: message says which field
-  failed = 6,           // the worker failed while working on it
-  unknown = 255,        // a newer peer's reason
+  deadline = 3,    // deadline_ms ran out
+  overloaded = 4,  // handed back before any work: inbox or queue full, draining; retry elsewhere
+  invalid = 5,     // the worker refuses it: message says which field
+  failed = 6,      // the worker failed while working on it
+  unknown = 255,   // a newer peer's reason
 };
 
 struct Finish {
   RequestId request;
   FinishReason reason = FinishReason::unknown;
-  std::string message;                // for invalid and failed; no prompt text
-  std::int32_t stop_token = -1;       // the eos or stop id, -1 when none
+  std::string message;           // for invalid and failed; no prompt text
+  std::int32_t stop_token = -1;  // the eos or stop id, -1 when none
   std::uint32_t prompt_tokens = 0;
-  std::uint32_t cached_tokens = 0;    // of the prompt, taken from the prefix cache at first admission
-  std::uint32_t generated_tokens = 0; // made by this worker
+  std::uint32_t cached_tokens = 0;     // of the prompt, taken from the prefix cache at first admission
+  std::uint32_t generated_tokens = 0;  // made by this worker
   std::uint32_t preemptions = 0;
-  std::uint64_t queue_us = 0;         // receipt -> first scheduled
-  std::uint64_t prefill_us = 0;       // first scheduled -> first token
-  std::uint64_t decode_us = 0;        // first token -> last token
+  std::uint64_t queue_us = 0;    // receipt -> first scheduled
+  std::uint64_t prefill_us = 0;  // first scheduled -> first token
+  std::uint64_t decode_us = 0;   // first token -> last token
   friend bool operator==(const Finish&, const Finish&) = default;
 };
 
-enum class WorkerPhase : std::uint8_t { starting = 0, loading = 1, warming = 2, ready = 3, draining = 4, failed = 5, unknown = 255 };
+enum class WorkerPhase : std::uint8_t {
+  starting = 0,
+  loading = 1,
+  warming = 2,
+  ready = 3,
+  draining = 4,
+  failed = 5,
+  unknown = 255
+};
 
 struct Status {  // sent on connect, on every phase change, and at a fixed period
   WorkerPhase phase = WorkerPhase::unknown;
-  std::uint64_t loaded_bytes = 0, total_bytes = 0;      // weights, during loading
-  std::uint32_t running = 0, waiting = 0;               // sequences
-  std::uint64_t waiting_tokens = 0;                     // prompt tokens not yet computed
-  std::uint32_t pages_used = 0, pages_total = 0;        // referenced by running sequences; reusable ones are free
-  std::uint64_t steps = 0;                              // completed steps since start: the heartbeat
-  std::uint64_t step_age_ms = 0;                        // since the last completed step, 0 when idle
+  std::uint64_t loaded_bytes = 0, total_bytes = 0;  // weights, during loading
+  std::uint32_t running = 0, waiting = 0;           // sequences
+  std::uint64_t waiting_tokens = 0;                 // prompt tokens not yet computed
+  std::uint32_t pages_used = 0, pages_total = 0;    // referenced by running sequences; reusable ones are free
+  std::uint64_t steps = 0;                          // completed steps since start: the heartbeat
+  std::uint64_t step_age_ms = 0;                    // since the last completed step, 0 when idle
   friend bool operator==(const Status&, const Status&) = default;
 };
 
-// Handshake. Both sides prove the shared secret: mac = HMAC-SHA256(secret, role || own nonce || peer nonce), no replay.
-struct Hello {     // first from the coordinator
+// Handshake. Both sides prove the shared secret: mac = HMAC-SHA256(secret, role || own nonce || peer nonce),
+// no replay.
+struct Hello {  // first from the coordinator
   std::uint32_t protocol_version = kProtocolVersion;
   std::string model_fingerprint;  // what the coordinator's tokenizer and config demand; "" = any
   std::array<std::uint8_t, 32> nonce{};
   friend bool operator==(const Hello&, const Hello&) = default;
 };
-struct Welcome {   // the worker's answer
+struct Welcome {  // the worker's answer
   std::uint32_t protocol_version = kProtocolVersion;
   std::string model_fingerprint;
   std::string served_model_name;
@@ -139,18 +151,24 @@ struct Welcome {   // the worker's answer
   std::array<std::uint8_t, 32> nonce{}, mac{};
   friend bool operator==(const Welcome&, const Welcome&) = default;
 };
-struct Confirm {   // the coordinator's proof
+struct Confirm {  // the coordinator's proof
   std::array<std::uint8_t, 32> mac{};
   friend bool operator==(const Confirm&, const Confirm&) = default;
 };
-struct Refusal {   // sent before closing: why the handshake failed
+struct Refusal {  // sent before closing: why the handshake failed
   std::string reason;
   friend bool operator==(const Refusal&, const Refusal&) = default;
 };
-struct Ping { std::uint64_t nonce = 0; friend bool operator==(const Ping&, const Ping&) = default; };
-struct Pong { std::uint64_t nonce = 0; friend bool operator==(const Pong&, const Pong&) = default; };
+struct Ping {
+  std::uint64_t nonce = 0;
+  friend bool operator==(const Ping&, const Ping&) = default;
+};
+struct Pong {
+  std::uint64_t nonce = 0;
+  friend bool operator==(const Pong&, const Pong&) = default;
+};
 
-using Message =
-    std::variant<Hello, Welcome, Confirm, Refusal, Ping, Pong, Generate, Cancel, Drain, TokenBatch, Finish, Status>;
+using Message = std::variant<Hello, Welcome, Confirm, Refusal, Ping, Pong, Generate, Cancel, Drain,
+                             TokenBatch, Finish, Status>;
 
 }  // namespace leadline::transport
