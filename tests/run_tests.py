@@ -145,7 +145,7 @@ def run_script(path, build):
     total = int(re.search(r"^Ran (\d+) tests? in", outcome.output, re.M).group(1))
     for match in re.finditer(r"^(?:FAIL|ERROR): (\S+)", outcome.output, re.M):
         outcome.failed.append(match.group(1))
-    for match in re.finditer(r"^(\w+) \(.*?\.\.\. skipped ['\"](.*)['\"]$", outcome.output, re.M | re.S):
+    for match in re.finditer(r"^(\w+) \([^\n]*\)(?:\n[^\n]*)? \.\.\. [^\n]*?skipped ['\"]([^\n]*)['\"]$", outcome.output, re.M):
         outcome.skipped.append((match.group(1), match.group(2)))
     summary = re.findall(r"^(?:OK|FAILED)(?: \((.*)\))?$", outcome.output, re.M)
     counts = dict(re.findall(r"(\w+)=(\d+)", summary[-1] if summary else ""))
