@@ -101,12 +101,21 @@ def judge_plain(status, outcome):
         outcome.failed.append("no answer in time" if status is None else f"exit status {status}")
 
 
+def sanitizer_environment():
+    """What the libraries of Open MPI do on their own is not reported; each line of the files has its reason."""
+    folder = os.path.join(ROOT, ".ci/sanitizer")
+    return {"LSAN_OPTIONS": f"suppressions={folder}/leaks.supp:print_suppressions=0",
+            "TSAN_OPTIONS": f"suppressions={folder}/threads.supp:ignore_noninstrumented_modules=1:print_suppressions=0",
+            "UBSAN_OPTIONS": "print_stacktrace=1"}
+
+
 def run_program(test, prefix=""):
     outcome = Outcome(prefix + test["name"])
     properties = {p["name"]: p["value"] for p in test.get("properties", [])}
     with tempfile.TemporaryDirectory() as folder:
         env = dict(os.environ, GTEST_OUTPUT=f"json:{folder}/", OMPI_ALLOW_RUN_AS_ROOT="1",
                    OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+        env.update(sanitizer_environment() if prefix else {})
         for pair in properties.get("ENVIRONMENT", []):
             key, _, value = pair.partition("=")
             env[key] = value
