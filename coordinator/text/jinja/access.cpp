@@ -206,10 +206,11 @@ Value get_slice(Runtime& runtime, const Value& base, const Value& start, const V
                 const Value& step) {
   require_defined(base);
   if (base.is(Kind::text)) return slice_text(runtime, base.as_text(), start, stop, step);
-  if (!base.is(Kind::sequence) || base.sequence().kind == SequenceKind::generator) {
-    // As getitem with a slice that the type does not take: undefined.
-    return runtime.undefined(object_name(base) + " has no element slice");
-  }
+  const bool sliced = base.is(Kind::sequence) && (base.sequence().kind == SequenceKind::list ||
+                                                  base.sequence().kind == SequenceKind::tuple ||
+                                                  base.sequence().kind == SequenceKind::range);
+  if (base.is(Kind::dict)) throw_runtime("unhashable type: 'slice'");
+  if (!sliced) throw_runtime("'" + std::string(type_name(base)) + "' object is not subscriptable");
   const Sequence& sequence = base.sequence();
   const auto size = static_cast<std::int64_t>(sequence.items.size());
   const Range range = resolve(start, stop, step, size);

@@ -43,12 +43,17 @@ Arguments rest_of(const Arguments& arguments, std::size_t used) {
   return rest;
 }
 
+// map and the selecting filters take anything false (none, 0) for an empty list, as jinja2 does.
+std::vector<Value> items_of(Runtime& runtime, const Value& input) {
+  return truthy(input) ? iterate(runtime, input) : std::vector<Value>();
+}
+
 Value map(Runtime& runtime, const Value& input, const Arguments& arguments) {
   std::vector<Value> out;
   if (arguments.positional.empty()) {
     const Bound bound(arguments, "map", {"attribute", "default"});
     if (bound[0] == nullptr) throw_runtime("map requires a filter argument");
-    for (const Value& item : iterate(runtime, input)) {
+    for (const Value& item : items_of(runtime, input)) {
       runtime.charge(1);
       out.push_back(attribute_path(runtime, item, *bound[0], bound[1]));
     }
@@ -58,7 +63,7 @@ Value map(Runtime& runtime, const Value& input, const Arguments& arguments) {
     if (filter == nullptr) throw_runtime("No filter named " + quoted(name) + ".");
     const Arguments rest = rest_of(arguments, 1);
     const Runtime::Depth depth(runtime);
-    for (const Value& item : iterate(runtime, input)) {
+    for (const Value& item : items_of(runtime, input)) {
       runtime.charge(1);
       out.push_back(filter(runtime, item, rest));
     }
@@ -82,7 +87,7 @@ Value choose(Runtime& runtime, const Value& input, const Arguments& arguments, b
   }
   const Arguments rest = rest_of(arguments, used);
   std::vector<Value> out;
-  for (const Value& item : iterate(runtime, input)) {
+  for (const Value& item : items_of(runtime, input)) {
     runtime.charge(1);
     const Value subject = by_attribute ? attribute_path(runtime, item, attribute) : item;
     if ((test != nullptr ? test(runtime, subject, rest) : truthy(subject)) == wanted) out.push_back(item);

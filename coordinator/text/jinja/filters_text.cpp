@@ -66,6 +66,9 @@ Value replace(Runtime& runtime, const Value& input, const Arguments& arguments) 
 
 Value indent(Runtime& runtime, const Value& input, const Arguments& arguments) {
   const Bound bound(arguments, "indent", {"width", "first", "blank"});
+  require_defined(input);
+  if (!input.is(Kind::text))
+    throw_runtime("'" + std::string(type_name(input)) + "' object has no attribute 'splitlines'");
   std::string margin;
   if (bound[0] != nullptr && bound[0]->is(Kind::text)) {
     margin = bound.text(0);

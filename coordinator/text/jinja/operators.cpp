@@ -381,15 +381,19 @@ std::size_t length_of(Runtime& runtime, const Value& value) {
 }
 
 namespace {
-void require_hashable(const Value& key) {
+void require_hashable(Runtime& runtime, const Value& key, int depth = 0) {
+  if (depth > kMaxValueDepth) throw_error(ErrorKind::limit, "a key is nested too deeply");
   if (key.is(Kind::dict) || (key.is(Kind::sequence) && key.sequence().kind != SequenceKind::tuple)) {
     throw_runtime("unhashable type: '" + std::string(type_name(key)) + "'");
   }
+  if (!key.is(Kind::sequence)) return;
+  runtime.charge(key.sequence().items.size());
+  for (const Value& item : key.sequence().items) require_hashable(runtime, item, depth + 1);
 }
 }  // namespace
 
 const Value* dict_find(Runtime& runtime, const Dict& dict, const Value& key) {
-  require_hashable(key);
+  require_hashable(runtime, key);
   runtime.charge_items(dict.entries.size());
   for (const auto& [known, value] : dict.entries) {
     if (known.is(Kind::text) && key.is(Kind::text) ? known.as_text() == key.as_text()

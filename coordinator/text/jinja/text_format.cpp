@@ -143,7 +143,10 @@ Value percent_format(Runtime& runtime, std::string_view format, const Value& val
     }
     convert(runtime, conversion, *item, out);
   }
-  if (used < values.size() && !by_name && !(value.is(Kind::dict) && used == 0)) {
+  // As CPython: what could be a mapping (a list, too) may stay unused.
+  const bool subscriptable = value.is(Kind::dict) || (value.is(Kind::sequence) && !tuple &&
+                                                      value.sequence().kind != SequenceKind::generator);
+  if (used < values.size() && !by_name && !subscriptable) {
     throw_runtime("not all arguments converted during string formatting");
   }
   return runtime.own(std::move(out));

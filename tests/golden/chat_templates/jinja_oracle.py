@@ -1,5 +1,6 @@
 """What jinja2 makes of a chat template, set up as transformers sets it up for apply_chat_template."""
 import datetime
+import functools
 import json
 import os
 
@@ -52,12 +53,13 @@ def environment():
 
 
 ENVIRONMENT = environment()
+compiled = functools.lru_cache(maxsize=64)(ENVIRONMENT.from_string)
 
 
 def render(source, variables):
     """("text", rendered), ("raised", the template's words) or ("failed", why): no template, or it does not fit."""
     try:
-        return "text", ENVIRONMENT.from_string(source).render(**variables)
+        return "text", compiled(source).render(**variables)
     except Raised as error:
         return "raised", str(error.message)
     except Exception as error:  # noqa: BLE001 - whatever jinja2 or Python raises
@@ -69,11 +71,15 @@ def chat_variables(messages, extra, add_generation_prompt):
             "add_generation_prompt": add_generation_prompt}
 
 
+def read(path):
+    with open(path, encoding="utf-8", newline="") as file:
+        return file.read()
+
+
 def templates():
     """name -> source, of the templates kept here."""
     folder = os.path.join(HERE, "templates")
-    return {name.removesuffix(".jinja"): open(os.path.join(folder, name), encoding="utf-8", newline="").read()
-            for name in sorted(os.listdir(folder))}
+    return {name.removesuffix(".jinja"): read(os.path.join(folder, name)) for name in sorted(os.listdir(folder))}
 
 
 def expressions():

@@ -48,7 +48,7 @@ def main():
         if "--check" not in sys.argv:
             with open(path, "w", encoding="utf-8") as file:
                 file.write(text)
-        elif not os.path.exists(path) or open(path, encoding="utf-8", newline="").read() != text:
+        elif not os.path.exists(path) or oracle.read(path) != text:
             stale.append(name)
     if stale:
         sys.exit("not what jinja2 makes of the templates now: " + ", ".join(stale))
