@@ -301,7 +301,6 @@ Result<Status> from_wire(const pb::Status& w) {
 template <typename Wire>
 Result<Message> decode_as(std::span<const std::byte> body) {
   Wire wire;
-  // google::protobuf checks UTF-8 of strings and its own recursion limit here.
   if (!wire.ParseFromArray(body.data(), static_cast<int>(body.size()))) {
     return monitoring::fail(Errc::malformed, "body of " + std::to_string(body.size()) + " bytes is not a " +
                                                  Wire().GetTypeName());

@@ -47,6 +47,15 @@ TEST(Codec, DefaultsRoundTrip) {
   EXPECT_TRUE(*decoded(encoded(TokenBatch{})) == Message(TokenBatch{}));
 }
 
+// A client chooses the trace id: bytes that are not UTF-8 must not cost anybody the link.
+TEST(Codec, TextsAreBytes) {
+  Generate m = sample_generate();
+  m.trace_id = "\xFF\xC0\x80";
+  auto back = decoded(encoded(m));
+  ASSERT_TRUE(back);
+  EXPECT_TRUE(*back == Message(m));
+}
+
 // The bytes on the wire are a contract between versions. LEADLINE_WRITE_GOLDEN=1 writes them anew: a protocol
 // change.
 TEST(Codec, GoldenBytes) {
