@@ -24,7 +24,7 @@ from oracle import Oracle  # noqa: E402
 from textgen import question  # noqa: E402
 
 SEED = 7
-MIX = [("short", 150), ("medium", 35), ("long", 15)]  # length and number of questions
+MIX = [("short", 155), ("medium", 35), ("long", 10)]  # length and number of questions
 MOST_TOKENS = 40
 
 
@@ -40,17 +40,21 @@ def chat_prompt(messages):
 
 
 @torch.no_grad()
-def answer(model, prompt, eos):
-    """(tokens, smallest gap between the best two logits)."""
-    x, past = model.hidden(prompt)
+def answer(model, prompt, eos, draft):
+    """(greedy tokens, smallest gap between the best two logits). `draft`, a guess, only saves time: it is run at once, and
+    stands as far as each of its tokens is the best one after those before it."""
     made, gap = [], float("inf")
-    while len(made) < MOST_TOKENS and not (made and made[-1] in eos):
-        if made:
-            x, past = model.hidden(made[-1:], past)
-        best = model.head(x[-1:])[0].topk(2)
-        made.append(int(best.indices[0]))
-        gap = min(gap, float(best.values[0] - best.values[1]))
-    return made, gap
+    while True:
+        x, _ = model.hidden(prompt + made + draft)
+        best = model.head(x[len(prompt) + len(made) - 1:]).topk(2)
+        for (token, _), (first, second) in zip(best.indices.tolist(), best.values.tolist()):
+            guessed = draft[:1] == [token]
+            made, draft, gap = made + [token], draft[1:], min(gap, first - second)
+            if token in eos or len(made) == MOST_TOKENS:
+                return made, gap
+            if not guessed:
+                draft = []
+                break
 
 
 def main():
@@ -59,18 +63,21 @@ def main():
     options = parser.parse_args()
     tokenizer = tokenizers.Tokenizer.from_file(os.path.join(MODEL, "tokenizer.json"))
     eos = read_json("generation_config.json")["eos_token_id"]
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
     exact, single = Oracle(MODEL), Oracle(MODEL, dtype=torch.float32)
     rows = []
     for length, count in MIX:
         for i in range(count):
             messages, expected = question(SEED * 10_000 + i, length)
             prompt = tokenizer.encode(chat_prompt(messages), add_special_tokens=False).ids
-            tokens, gap = answer(exact, prompt, eos)
-            if answer(single, prompt, eos)[0] != tokens:
+            draft = tokenizer.encode(expected + "<|eot_id|>", add_special_tokens=False).ids
+            tokens, gap = answer(exact, prompt, eos, draft)
+            if answer(single, prompt, eos, tokens)[0] != tokens:
                 sys.exit(f"float32 and float64 disagree on {length} {i}, smallest gap {gap:.2e}: choose another seed")
             text = tokenizer.decode(tokens, skip_special_tokens=True)
             rows.append({"messages": messages, "expected": expected, "prompt_tokens": prompt, "answer_tokens": tokens,
                          "answer": text, "right": text == expected, "smallest_gap": round(gap, 5)})
+        print(f"{length}: {sum(row['right'] for row in rows[-count:])} of {count} right", flush=True)
     with open(options.out, "w") as out:
         for row in rows:
             out.write(json.dumps(row, separators=(",", ":")) + "\n")
