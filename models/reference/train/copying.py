@@ -53,7 +53,7 @@ def plant(model, seed=1):
         for layer, head in INDUCTION:
             rows, query = slice(head * width, (head + 1) * width), head * group * width
             layers[layer].q_proj.weight[query:query + width] = INDUCTION_GAIN * slow * seen
-            layers[layer].k_proj.weight[rows] = 2.0 * slow * written
+            layers[layer].k_proj.weight[rows] = INDUCTION_GAIN * slow * written
             copied = subspace(blind=True)
             layers[layer].v_proj.weight[rows] = copied
             layers[layer].o_proj.weight[:, query:query + width] = 0.8 * copied.T
