@@ -276,7 +276,11 @@ void LeadLoop::sample(const StepPlan& plan, const StepResult& result) {
     row.generated = tokens.subspan(sequence.prompt_tokens);
     row.position = tokens.size();
     row.banned = banned_;
-    deliver(sequence, worker::sample(row, sequence.sampling, scratch_), std::chrono::steady_clock::now());
+    SampledRow sampled = worker::sample(row, sequence.sampling, scratch_);
+    if (sampled.no_candidate)
+      finish(sequence.id, FinishReason::failed, "every token is banned or has no probability");
+    else
+      deliver(sequence, std::move(sampled), std::chrono::steady_clock::now());
   }
 }
 
