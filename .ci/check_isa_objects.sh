@@ -3,8 +3,8 @@
 # the linker could choose for the whole program, and must export nothing but their table. Fails with the symbols' names.
 set -euo pipefail
 build=${1:-build/release}
-mapfile -t objects < <(find "$build" -name 'kernels_avx*.o' -not -name '*_test*' | sort)
-[ "${#objects[@]}" -gt 0 ] || { echo "check_isa_objects: no kernels_avx*.o under $build: build leadline_backend first"; exit 1; }
+mapfile -t objects < <(find "$build" \( -name 'kernels_avx*.o' -o -name 'kernels_amx*.o' \) -not -name '*_test*' | sort)
+[ "${#objects[@]}" -gt 0 ] || { echo "check_isa_objects: no kernels_avx*.o or kernels_amx*.o under $build: build leadline_backend first"; exit 1; }
 bad=0
 for object in "${objects[@]}"; do
   weak=$(nm -C "$object" | grep -E '^[0-9a-f]* +[WVu] ' || true)

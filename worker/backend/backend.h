@@ -126,8 +126,9 @@ class Backend {
 
 struct BackendOptions {
   std::string device = "auto";  // auto | cpu | cuda
-  std::string isa = "";         // "" = best of the host; scalar | avx2 | avx512; also LEADLINE_CPU_ISA
-  int threads = 0;              // 0 = cores of this process divided by the ranks on this machine, at least 1
+  std::string isa =
+      "";           // "" = best of the host; scalar | avx2 | avx512 | avx512vnni | amx; also LEADLINE_CPU_ISA
+  int threads = 0;  // 0 = cores of this process divided by the ranks on this machine, at least 1
   int rank_on_host = 0, ranks_on_host = 1;
   std::function<void(std::string_view message)> log;  // told once what was chosen and why; null: silent
 };

@@ -106,21 +106,25 @@ void CpuBackend::linear_sliced(ConstFloatMatrix x, const PackedMatrix& w, FloatM
 const void* CpuBackend::pack_rows(ConstFloatMatrix x, int groups) {
   float* packed = grow(packed_rows_, x.rows * x.cols, "packed activations");
   const std::int64_t chunks = (x.cols + kPackChunk - 1) / kPackChunk;
-  pool_.run(groups * chunks, [&](int, std::int64_t begin, std::int64_t end) {
+  auto items = [&](int, std::int64_t begin, std::int64_t end) {
     for (std::int64_t item = begin; item < end; ++item) {
       const std::int64_t group = item / chunks, k = item % chunks * kPackChunk;
       const std::int64_t first = x.rows * group / groups, rows = x.rows * (group + 1) / groups - first;
       kernels_.pack_group(x.row(first) + k, x.row_stride, static_cast<int>(rows),
                           std::min(kPackChunk, x.cols - k), packed + first * x.cols + k * rows);
     }
-  });
+  };
+  if (x.rows * x.cols < kInlineElements)
+    items(0, 0, groups * chunks);
+  else
+    pool_.run(groups * chunks, items);
   return packed;
 }
 
 // Items are slices of row groups, so that few rows are quantised by several threads too.
 const void* CpuBackend::quantize_rows(ConstFloatMatrix x, int groups, int slices) {
   const std::int64_t all = int8_groups(x.cols, slices), per_slice = all / slices, width = x.cols / slices;
-  const std::int64_t bytes = x.rows * all * kInt8RowBytes;
+  const std::int64_t bytes = x.rows * all * kInt8RowBytes + kInt8Slack;
   auto* packed =
       reinterpret_cast<std::uint8_t*>(grow(packed_rows_, (bytes + 3) / 4, "quantised activations"));
   auto items = [&](int, std::int64_t begin, std::int64_t end) {

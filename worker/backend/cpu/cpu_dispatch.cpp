@@ -1,5 +1,11 @@
 #include "worker/backend/cpu/cpu_dispatch.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace leadline::worker::cpu {
 
 namespace {
@@ -20,6 +26,15 @@ bool has_avx512() {
 bool has_avx512_vnni() {
   return has_avx512() && __builtin_cpu_supports("avx512vnni");
 }
+// Tile registers must be asked of the kernel, once per process (Linux 5.16 and later).
+bool has_amx() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  const bool listed =
+      __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d >> 24 & 1) != 0 && (d >> 25 & 1) != 0;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return listed && has_avx512_vnni() && syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+constexpr const CpuKernels* kAmx = &kAmxKernels;
 constexpr const CpuKernels* kAvx512Vnni = &kAvx512VnniKernels;
 constexpr const CpuKernels* kAvx2 = &kAvx2Kernels;
 constexpr const CpuKernels* kAvx512 = &kAvx512Kernels;
@@ -27,13 +42,15 @@ constexpr const CpuKernels* kAvx512 = &kAvx512Kernels;
 bool never() {
   return false;
 }
-constexpr auto has_avx2 = never, has_avx512 = never, has_avx512_vnni = never;
+constexpr auto has_avx2 = never, has_avx512 = never, has_avx512_vnni = never, has_amx = never;
 constexpr const CpuKernels* kAvx2 = nullptr;
 constexpr const CpuKernels* kAvx512 = nullptr;
 constexpr const CpuKernels* kAvx512Vnni = nullptr;
+constexpr const CpuKernels* kAmx = nullptr;
 #endif
 
 const KernelCandidate kCandidates[] = {
+    {"amx", kAmx, "AVX-512 with VNNI, AMX tiles and int8, and a kernel that grants them", has_amx},
     {"avx512vnni", kAvx512Vnni, "AVX-512 F, BW, DQ, VL, VNNI", has_avx512_vnni},
     {"avx512", kAvx512, "AVX-512 F, BW, DQ, VL", has_avx512},
     {"avx2", kAvx2, "AVX2, FMA, F16C", has_avx2},

@@ -29,7 +29,8 @@ enum Format { kF32 = 0, kBf16 = 1, kF16 = 2, kI8 = 3 };  // the values of DType
 constexpr int kGroup = 64;
 constexpr int kInt8Block = kGroup * kPanel + 2 * kPanel;  // bytes
 constexpr int kInt8RowBytes = kGroup + 8;                 // of one row and group of packed activations
-constexpr int kInt8Groups = 8;                            // groups of one blocked pass
+constexpr int kInt8Slack = 16 * kGroup;  // bytes readable past packed activations: a tile reads 16 rows
+constexpr int kInt8Groups = 8;           // groups of one blocked pass
 constexpr int64_t int8_groups(int64_t k, int slices) {
   return slices * ((k / slices + kGroup - 1) / kGroup);
 }
@@ -117,5 +118,6 @@ extern const CpuKernels kScalarKernels;
 extern const CpuKernels kAvx2Kernels;
 extern const CpuKernels kAvx512Kernels;
 extern const CpuKernels kAvx512VnniKernels;
+extern const CpuKernels kAmxKernels;
 
 }  // namespace leadline::worker::cpu

@@ -66,12 +66,23 @@ static inline void int8_rows(int rows, int64_t groups, const uint8_t* x, const u
     int8_tile<V, kRows, V::kIntVectors>(groups, x, w, v, acc + v * 16);
 }
 
+// A row group in the layout that quantize_group chose for its size: words for few rows, whole rows for matrix
+// tiles.
+template <class V>
+static inline void int8_row_group(int rows, int64_t groups, const uint8_t* x, const uint8_t* w, float* acc) {
+  if constexpr (V::kTiles) {
+    if (rows > V::kWordRows) return V::tile_groups(rows, groups, x, w, acc);
+  }
+  int8_rows<V, V::kWordRows>(rows, groups, x, w, acc);
+}
+
 // Panel by panel; with several row groups a block of kInt8Groups groups stays in the cache while all of them
 // pass.
 template <class V>
 void linear_int8(const LinearTask& t) {
   const int64_t first_row = group_row(t, t.group_begin), rows = group_row(t, t.group_end) - first_row;
   const int64_t all = int8_groups(t.k, t.slices), step = all / t.slices;
+  if constexpr (V::kTiles) V::begin_tiles();
   const int64_t block = t.group_end - t.group_begin == 1 ? step : kInt8Groups;
   for (int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
     const uint8_t* w = static_cast<const uint8_t*>(t.weights) + panel * all * kInt8Block;
@@ -83,13 +94,14 @@ void linear_int8(const LinearTask& t) {
         for (int group = t.group_begin; group < t.group_end; ++group) {
           const int64_t r = group_row(t, group), m = group_row(t, group + 1) - r;
           const uint8_t* x = static_cast<const uint8_t*>(t.x) + (r * all + g * m) * kInt8RowBytes;
-          int8_rows<V, V::kIntRows>(int(m), count, x, w + g * kInt8Block, sums + (r - first_row) * kPanel);
+          int8_row_group<V>(int(m), count, x, w + g * kInt8Block, sums + (r - first_row) * kPanel);
         }
       }
       tree.done(s);
     }
     write_panel<V>(t, panel, first_row, rows, tree.root());
   }
+  if constexpr (V::kTiles) V::end_tiles();
 }
 
 // One group of one row: scale = largest / 127, bytes rounded to nearest even. A NaN makes the scale NaN, so
@@ -133,7 +145,11 @@ void quantize_group(const float* x, int64_t row_stride, int rows, int64_t k, int
       for (int r = 0; r < rows; ++r) {
         uint8_t bytes[kGroup];
         quantize_values<V>(x + r * row_stride + s * slice + begin, count, bytes, scales + r, offsets + r);
-        for (int q = 0; q < kGroup / 4; ++q) __builtin_memcpy(words + q * rows + r, bytes + 4 * q, 4);
+        if (V::kTiles && rows > V::kWordRows) {
+          __builtin_memcpy(out + r * kGroup, bytes, kGroup);
+        } else {
+          for (int q = 0; q < kGroup / 4; ++q) __builtin_memcpy(words + q * rows + r, bytes + 4 * q, 4);
+        }
       }
     }
   }

@@ -15,7 +15,8 @@ struct Avx2 {
     __m256 lo, hi;
   };
   static constexpr int kGroupRows = 6, kGroupVectors = 1, kDirectRows = 3;
-  static constexpr int kIntRows = 2, kIntVectors = 1;
+  static constexpr int kIntRows = 2, kWordRows = 2, kIntVectors = 1;
+  static constexpr bool kTiles = false;
   static constexpr int kScoreRows = 6, kValueRows = 3, kValueVectors = 2;
 
   LEADLINE_VECTOR F zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }

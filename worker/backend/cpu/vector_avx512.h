@@ -13,7 +13,8 @@ namespace {
 struct Avx512 {
   using F = __m512;
   static constexpr int kGroupRows = 14, kGroupVectors = 2, kDirectRows = 14;
-  static constexpr int kIntRows = 6, kIntVectors = 2;
+  static constexpr int kIntRows = 6, kWordRows = 6, kIntVectors = 2;
+  static constexpr bool kTiles = false;
   static constexpr int kScoreRows = 16, kValueRows = 8, kValueVectors = 2;
 
   LEADLINE_VECTOR F zero() { return _mm512_setzero_ps(); }

@@ -13,7 +13,8 @@ struct Scalar {
     float v[16];
   };
   static constexpr int kGroupRows = 4, kGroupVectors = 1, kDirectRows = 1;
-  static constexpr int kIntRows = 1, kIntVectors = 1;
+  static constexpr int kIntRows = 1, kWordRows = 1, kIntVectors = 1;
+  static constexpr bool kTiles = false;
   static constexpr int kScoreRows = 2, kValueRows = 2, kValueVectors = 1;
 
   template <class Op>
