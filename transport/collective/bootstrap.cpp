@@ -128,6 +128,9 @@ CommunicatorResult bootstrap_mpi(const BootstrapOptions& options, SteadyTime dea
     monitoring::log_warn("collective_shm_unavailable", {{"reason", shm.error().message}});
     mpi.reset(static_cast<MpiSession*>(session.release()));
   }
+  // Nobody starts before all are here: the stall limit is not meant for start-up.
+  auto all_here = (*link)->settle("", deadline);
+  if (!all_here) return tl::unexpected(std::move(all_here).error());
   return make_mpi_communicator(std::move(mpi), std::move(*link), options.stall_limit);
 }
 
