@@ -14,6 +14,14 @@ constexpr std::size_t kRememberedWords = 8192;
 constexpr std::size_t kRememberedTokens = 1 << 16;
 constexpr std::size_t kRememberedWordBytes = 64;
 
+constexpr std::string_view kMetaspace = "\xE2\x96\x81";  // U+2581
+
+// U+2581 behind another character.
+bool metaspace_inside(std::string_view text) {
+  while (text.starts_with(kMetaspace)) text.remove_prefix(kMetaspace.size());
+  return text.find(kMetaspace) != std::string_view::npos;
+}
+
 std::string byte_token(int byte) {
   static constexpr char kHex[] = "0123456789ABCDEF";
   return std::string("<0x") + kHex[byte >> 4] + kHex[byte & 15] + ">";
@@ -34,6 +42,11 @@ BpeModel::BpeModel(std::shared_ptr<const Vocabulary> vocabulary, const std::vect
   for (int c = 0; c < 128; ++c) ascii_ids_[c] = vocabulary_->find(std::string(1, static_cast<char>(c)));
   if (!options_.byte_level) {
     for (int b = 0; b < 256; ++b) byte_ids_[b] = vocabulary_->find(byte_token(b));
+    cuts_at_metaspace_ = !options_.ignore_merges && vocabulary_->find(kMetaspace) >= 0 &&
+                         std::none_of(merges.begin(), merges.end(), [this](const BpeMerge& m) {
+                           return metaspace_inside(vocabulary_->text(m.merged));
+                         });
+    note_whole_words();
     return;
   }
   const auto limit = static_cast<TokenId>(vocabulary_->id_limit());
@@ -47,6 +60,7 @@ BpeModel::BpeModel(std::shared_ptr<const Vocabulary> vocabulary, const std::vect
     words_.insert(word_bytes_[id], id);
     if (word_bytes_[id].size() == 1) byte_ids_[static_cast<unsigned char>(word_bytes_[id][0])] = id;
   }
+  note_whole_words();
 }
 
 void BpeModel::split_bytes(std::string_view word, std::vector<TokenId>& ids) const {
@@ -95,13 +109,45 @@ void BpeModel::split_characters(std::string_view word, std::vector<TokenId>& ids
   if (unknown_open) ids.push_back(options_.unknown);
 }
 
+TokenId BpeModel::find_whole(std::string_view word) const {
+  const TokenId id = options_.byte_level ? words_.find(word) : vocabulary_->find(word);
+  return id >= 0 && whole_[id] ? id : -1;
+}
+
+// Most words of a text are one token: knowing which saves their merging.
+void BpeModel::note_whole_words() {
+  whole_.assign(vocabulary_->id_limit(), options_.ignore_merges);
+  if (options_.ignore_merges) return;
+  MergeScratch scratch;
+  std::vector<TokenId> ids;
+  for (std::size_t id = 0; id < whole_.size(); ++id) {
+    const std::string_view text =
+        options_.byte_level ? std::string_view(word_bytes_[id]) : vocabulary_->text(static_cast<TokenId>(id));
+    if (text.empty() || text.size() > kRememberedWordBytes) continue;
+    ids.clear();
+    options_.byte_level ? split_bytes(text, ids) : split_characters(text, ids);
+    merges_.apply(ids, scratch);
+    whole_[id] = ids.size() == 1 && ids[0] == static_cast<TokenId>(id);
+  }
+}
+
 void BpeModel::encode_word(std::string_view word, Scratch& s, std::vector<TokenId>& out) const {
-  if (options_.ignore_merges) {
-    const TokenId whole = options_.byte_level ? words_.find(word) : vocabulary_->find(word);
-    if (whole >= 0) {
-      out.push_back(whole);
-      return;
+  if (!cuts_at_metaspace_) return encode_part(word, s, out);
+  std::size_t begin = 0, at = 0;
+  while ((at = word.find(kMetaspace, at)) != std::string_view::npos) {
+    if (at > begin) {
+      encode_part(word.substr(begin, at - begin), s, out);
+      begin = at;
     }
+    while (word.substr(at, kMetaspace.size()) == kMetaspace) at += kMetaspace.size();
+  }
+  encode_part(word.substr(begin), s, out);
+}
+
+void BpeModel::encode_part(std::string_view word, Scratch& s, std::vector<TokenId>& out) const {
+  if (const TokenId id = find_whole(word); id >= 0) {
+    out.push_back(id);
+    return;
   }
   Scratch::Remembered* remembered = nullptr;
   if (word.size() <= kRememberedWordBytes) {

@@ -52,12 +52,16 @@ class BpeModel {
   BpeModel(std::shared_ptr<const Vocabulary> vocabulary, const std::vector<BpeMerge>& merges,
            const BpeOptions& options);
 
-  // Appends the ids of `word` (well-formed UTF-8, not empty). REQUIRES: `word` outlives the scratch.
+  // Appends the ids of `word` (well-formed UTF-8, not empty; it may be a whole text). REQUIRES: `word`
+  // outlives the scratch.
   void encode_word(std::string_view word, Scratch& scratch, std::vector<TokenId>& out) const;
 
   const Vocabulary& vocabulary() const { return *vocabulary_; }
 
  private:
+  void encode_part(std::string_view part, Scratch& scratch, std::vector<TokenId>& out) const;
+  TokenId find_whole(std::string_view word) const;  // the one token that `word` becomes; -1: not known
+  void note_whole_words();
   void split_bytes(std::string_view word, std::vector<TokenId>& ids) const;
   void split_characters(std::string_view word, std::vector<TokenId>& ids) const;
   bool fall_back(std::string_view character, std::vector<TokenId>& ids) const;
@@ -69,6 +73,8 @@ class BpeModel {
   std::array<TokenId, 128> ascii_ids_;
   std::vector<std::string> word_bytes_;  // byte level: the vocabulary's texts as bytes
   TextIndex words_;                      // byte level: word_bytes_ -> id
+  std::vector<bool> whole_;              // per id: its text becomes this one token, no merging needed
+  bool cuts_at_metaspace_ = false;       // no merge crosses from another character to U+2581
 };
 
 }  // namespace leadline::coordinator
