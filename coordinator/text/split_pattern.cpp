@@ -12,17 +12,26 @@ namespace leadline::coordinator {
 namespace {
 
 constexpr std::size_t kJitStackBytes = 1 << 20;
-constexpr std::size_t kJitWindow =
-    256;  // start offsets that the JIT may try in one call; its steps are not counted
-constexpr std::uint32_t kStepsPerByte = 64;
-constexpr std::uint32_t kSteps = 10'000'000;
+constexpr std::size_t kWindow = 256;  // start offsets in one call of PCRE2
+// PCRE2 counts steps for each start offset anew and does not tell how many it took, so starts that pass
+// kCheapSteps are tried alone under growing limits, and what the limits allowed is charged to the call.
+constexpr std::uint32_t kCheapSteps = 100;
+constexpr std::uint64_t kBudgetSteps = 50'000'000;
+
+// The character boundary behind `at`.
+std::size_t next_boundary(std::string_view text, std::size_t at) {
+  ++at;
+  while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) ++at;
+  return at;
+}
 
 }  // namespace
 
 Matcher::Matcher()
     : data_(pcre2_match_data_create(1, nullptr)),
       context_(pcre2_match_context_create(nullptr)),
-      stack_(pcre2_jit_stack_create(32 * 1024, kJitStackBytes, nullptr)) {
+      stack_(pcre2_jit_stack_create(32 * 1024, kJitStackBytes, nullptr)),
+      budget_(kBudgetSteps) {
   LEADLINE_CHECK(data_ != nullptr && context_ != nullptr, "out of memory");
   if (stack_ != nullptr) pcre2_jit_stack_assign(context_, nullptr, stack_);
   pcre2_set_heap_limit(context_, 64 * 1024);  // KiB, for the interpreter
@@ -70,33 +79,58 @@ Result<SplitPattern> SplitPattern::literal(std::string_view text) {
   return build(quote_pattern(text));
 }
 
-int SplitPattern::match(std::string_view text, std::size_t from, std::size_t start_limit, bool counted,
+int SplitPattern::match(std::string_view text, std::size_t from, std::size_t last, std::uint32_t steps,
                         Matcher& m) const {
-  pcre2_set_offset_limit(m.context_, start_limit);
+  pcre2_set_offset_limit(m.context_, last);
   std::uint32_t options = PCRE2_NO_UTF_CHECK;
-  if (counted) {
-    const std::uint64_t limit = kSteps + std::uint64_t{kStepsPerByte} * text.size();
-    pcre2_set_match_limit(m.context_, static_cast<std::uint32_t>(std::min<std::uint64_t>(limit, 0xFFFFFFFF)));
+  if (steps != 0) {
+    pcre2_set_match_limit(m.context_, steps);
     options |= PCRE2_NO_JIT;
   }
   return pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from, options,
                      m.data_, m.context_);
 }
 
+int SplitPattern::match_start(std::string_view text, std::size_t from, Matcher& m) const {
+  for (std::uint32_t steps = kCheapSteps;; steps *= 4) {
+    if (m.budget_ < steps) return PCRE2_ERROR_MATCHLIMIT;
+    m.budget_ -= steps;
+    const int rc = match(text, from, from, steps, m);
+    if (rc != PCRE2_ERROR_MATCHLIMIT) return rc;
+  }
+}
+
+int SplitPattern::match_counted(std::string_view text, std::size_t from, Matcher& m) const {
+  while (from <= text.size()) {
+    const std::size_t last = std::min(text.size(), from + kWindow);
+    int rc = match(text, from, last, kCheapSteps, m);
+    while (rc == PCRE2_ERROR_MATCHLIMIT && from <= last) {
+      rc = match_start(text, from, m);
+      if (rc != PCRE2_ERROR_NOMATCH) return rc;
+      from = next_boundary(text, from);
+      if (from <= last) rc = PCRE2_ERROR_MATCHLIMIT;
+    }
+    if (rc != PCRE2_ERROR_NOMATCH) return rc;
+    from = std::max(from, next_boundary(text, last));
+  }
+  return PCRE2_ERROR_NOMATCH;
+}
+
 Result<std::optional<MatchSpan>> SplitPattern::find(std::string_view text, std::size_t from,
                                                     Matcher& m) const {
   while (from <= text.size()) {
-    const std::size_t near = std::min(text.size(), from + kJitWindow);
-    int rc = match(text, from, near, false, m);
-    if ((rc == PCRE2_ERROR_NOMATCH && near < text.size()) || rc == PCRE2_ERROR_JIT_STACKLIMIT) {
-      rc = match(text, from, text.size(), true, m);
+    const std::size_t last = std::min(text.size(), from + kWindow);
+    int rc = match(text, from, last, 0, m);
+    if (rc == PCRE2_ERROR_JIT_STACKLIMIT) {
+      rc = match_counted(text, from, m);
+    } else if (rc == PCRE2_ERROR_NOMATCH && last < text.size()) {
+      rc = match_counted(text, next_boundary(text, last), m);
     }
     if (rc == PCRE2_ERROR_NOMATCH) return std::optional<MatchSpan>{};
     if (rc < 0) return fail(Errc::too_large, "text makes the tokenizer's pattern backtrack past its limit");
     const std::size_t* span = pcre2_get_ovector_pointer(m.data_);
     if (span[1] > span[0]) return std::optional<MatchSpan>{{span[0], span[1]}};
-    from = span[1] + 1;  // an empty match: go on behind the next character
-    while (from < text.size() && (static_cast<unsigned char>(text[from]) & 0xC0) == 0x80) ++from;
+    from = next_boundary(text, span[1]);  // an empty match: go on behind the next character
   }
   return std::optional<MatchSpan>{};
 }

@@ -4,6 +4,7 @@
 // goes on in the interpreter, which counts every step, so that a hostile text cannot make a pattern backtrack
 // for ever. Thread: immutable after compile; a Matcher belongs to one call.
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,6 +36,7 @@ class Matcher {
   pcre2_real_match_data_8* data_;
   pcre2_real_match_context_8* context_;
   pcre2_real_jit_stack_8* stack_;
+  std::uint64_t budget_;  // interpreter steps left to this call
 };
 
 class SplitPattern {
@@ -53,8 +55,12 @@ class SplitPattern {
     void operator()(pcre2_real_code_8* code) const;
   };
   static Result<SplitPattern> build(const std::string& pcre);
-  int match(std::string_view text, std::size_t from, std::size_t start_limit, bool counted,
+  // One call of PCRE2 for starts in [from, last]. steps: 0 for the JIT, else the interpreter's limit for each
+  // start.
+  int match(std::string_view text, std::size_t from, std::size_t last, std::uint32_t steps,
             Matcher& matcher) const;
+  int match_start(std::string_view text, std::size_t from, Matcher& matcher) const;
+  int match_counted(std::string_view text, std::size_t from, Matcher& matcher) const;
 
   std::unique_ptr<pcre2_real_code_8, Free> code_;
 };
