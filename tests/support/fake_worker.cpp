@@ -1,6 +1,7 @@
-// leadline-fake-worker: a worker process that speaks the control protocol and makes up its tokens: token i of a generation is a pure
-// function of prompt, seed and i, so a continuation elsewhere must fit byte for byte. For tests of failover, cancel and
-// back-pressure with real processes and links. Text: letters of the byte-level alphabet that the reference tokenizer has.
+// leadline-fake-worker: a worker process that speaks the control protocol and makes up its tokens: token i of
+// a generation is a pure function of prompt, seed and i, so a continuation elsewhere must fit byte for byte.
+// For tests of failover, cancel and back-pressure with real processes and links. Text: letters of the
+// byte-level alphabet that the reference tokenizer has.
 
 #include <CLI/CLI.hpp>
 #include <boost/asio/io_context.hpp>
@@ -25,7 +26,8 @@ struct Options {
 
 class FakeWorker {
  public:
-  FakeWorker(boost::asio::io_context& io, Options options) : options_(std::move(options)), timer_(io), load_timer_(io) {}
+  FakeWorker(boost::asio::io_context& io, Options options)
+      : options_(std::move(options)), timer_(io), load_timer_(io) {}
 
   Result<void> open(boost::asio::io_context& io) {
     ControlServerOptions server;
@@ -81,13 +83,15 @@ class FakeWorker {
   void on_message(Message message) {
     if (auto* generate = std::get_if<Generate>(&message)) {
       if (sequences_.size() >= options_.inbox) return finish(*generate, 0, FinishReason::overloaded);
-      std::fprintf(stderr, "generate %llu prompt %zu generated %zu\n", static_cast<unsigned long long>(generate->request.value),
-                   generate->prompt.size(), generate->generated.size());
+      std::fprintf(stderr, "generate %llu prompt %zu generated %zu\n",
+                   static_cast<unsigned long long>(generate->request.value), generate->prompt.size(),
+                   generate->generated.size());
       const auto id = generate->request.value;
       sequences_[id] = Sequence{std::move(*generate)};
     } else if (auto* cancel = std::get_if<Cancel>(&message)) {
       std::fprintf(stderr, "cancel %llu\n", static_cast<unsigned long long>(cancel->request.value));
-      if (const auto found = sequences_.find(cancel->request.value); found != sequences_.end()) found->second.cancelled = true;
+      if (const auto found = sequences_.find(cancel->request.value); found != sequences_.end())
+        found->second.cancelled = true;
     }
   }
   void send_status() {
@@ -100,7 +104,8 @@ class FakeWorker {
   }
   TokenId token_at(const Generate& request, std::uint32_t position) const {
     std::uint64_t hash = request.sampling.seed * 0x9E3779B97F4A7C15ULL + position;
-    for (const TokenId token : request.prompt) hash = (hash ^ static_cast<std::uint64_t>(token)) * 0xBF58476D1CE4E5B9ULL;
+    for (const TokenId token : request.prompt)
+      hash = (hash ^ static_cast<std::uint64_t>(token)) * 0xBF58476D1CE4E5B9ULL;
     return static_cast<TokenId>((hash >> 20) % options_.vocab);
   }
   void finish(const Generate& request, std::uint32_t made, FinishReason reason) {
