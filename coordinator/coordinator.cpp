@@ -125,6 +125,7 @@ class CoordinatorProcess final : public Coordinator {
   // owned by the I/O thread
   std::vector<std::function<bool()>> every_tick_;
   std::map<std::uint32_t, WorkerLinkMetrics> worker_metrics_;
+  std::map<std::uint32_t, bool> worker_connected_;
   std::uint64_t next_reload_ms_ = 0, drain_started_ms_ = 0;
   bool wake_posted_ = false, draining_ = false, insisted_ = false;
 };
@@ -248,6 +249,10 @@ void CoordinatorProcess::on_fleet_change() {
     if (found == worker_metrics_.end()) {
       found = worker_metrics_.emplace(view.id.value, worker_link_metrics(registry_, view.id.value)).first;
     }
+    auto& was_connected = worker_connected_[view.id.value];
+    const bool connected = view.link == LinkState::connected;
+    if (connected && !was_connected) found->second.connects.inc();
+    was_connected = connected;
     found->second.state.set(state_of(view));
     found->second.requests.set(view.in_flight);
   }

@@ -67,6 +67,8 @@ ReadState RequestReader::advance_head() {
          buffer_[consumed_ + 1] == '\n') {
     consumed_ += 2;
   }
+  if (state_ == ReadState::idle && buffered_bytes() == 1 && buffer_[consumed_] == '\r')
+    return state_;  // half of one
   if (buffered_bytes() == 0) return state_;
   state_ = ReadState::head;
   const std::size_t from = std::max(consumed_, scanned_ > 3 ? scanned_ - 3 : 0);

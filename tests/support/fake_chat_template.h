@@ -10,7 +10,12 @@ namespace leadline::testing {
 
 class FakeChatTemplate final : public coordinator::ChatTemplate {
  public:
-  coordinator::Result<std::string> render(const nlohmann::ordered_json& messages, const nlohmann::ordered_json&,
+  coordinator::Result<std::string> render(const nlohmann::json& messages, const nlohmann::json& extra,
+                                          const coordinator::ChatTemplateOptions& options) const override {
+    return render(nlohmann::ordered_json(messages), nlohmann::ordered_json(extra), options);
+  }
+  coordinator::Result<std::string> render(const nlohmann::ordered_json& messages,
+                                          const nlohmann::ordered_json&,
                                           const coordinator::ChatTemplateOptions& options) const override {
     std::string text = "<bos>";
     for (const auto& message : messages) {
