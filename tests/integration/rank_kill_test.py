@@ -72,13 +72,13 @@ class RankKill(unittest.TestCase):
             self.assertEqual(disturbed, calm)
             self.assertEqual(ready, [True], "one worker is still there")
             server.wait_until(lambda: self.ready_workers(server) == 2, 60, "the restarted worker")
-            self.assertIn("restart", server.log())
+            self.assertIn("starting it again", server.log())
             again, errors = run_streams(server, 4)
             self.assertEqual(again, calm[:4])
 
     @staticmethod
     def ready_workers(server):
-        return sum(v for k, v in server.metrics().items() if k.startswith("leadline_workers{") and 'state="ready"' in k)
+        return sum(v for k, v in server.metrics().items() if k.startswith("leadline_worker_link_state{") and 'state="ready"' in k)
 
     def test_one_worker_says_so_and_comes_back(self):
         with ServerProcess(ranks=2, workers=1, extra=["--max-seqs", "2"]) as server:

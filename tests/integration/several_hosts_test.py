@@ -22,7 +22,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, HERE)
 import network_namespaces  # noqa: E402
 
-BIN = os.path.join(os.environ.get("LEADLINE_BUILD", os.path.join(ROOT, "build", "release")), "bin")
+BIN = os.path.join(os.environ.get("LEADLINE_BUILD_DIR", os.path.join(ROOT, "build", "release")), "bin")
 MODEL = os.path.join(ROOT, "models", "reference")
 TOOLS = os.path.join(os.path.dirname(ROOT), "shared", "tools")
 HTTP_PORT, ADMIN_PORT, WORKER_PORT, PROXY_API = 8100, 8101, 7100, 8474
@@ -136,10 +136,8 @@ class SeveralHosts(unittest.TestCase):
         status, text = cls.fetch(ADMIN_PORT, "GET", "/metrics", timeout=10)
         if status != 200:
             return 0
-        for line in text.splitlines():
-            if line.startswith("leadline_workers{") and 'state="ready"' in line:
-                return int(float(line.rsplit(" ", 1)[1]))
-        return 0
+        return sum(int(float(line.rsplit(" ", 1)[1])) for line in text.splitlines()
+                   if line.startswith("leadline_worker_link_state{") and 'state="ready"' in line)
 
     @classmethod
     def wait_ready_workers(cls, count, seconds):

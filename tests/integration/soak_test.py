@@ -48,7 +48,7 @@ class Soak(unittest.TestCase):
                 if line.startswith(b"data: [DONE]"):
                     done = True
                 elif line.startswith(b"data:"):
-                    if b'"error"' in line:
+                    if "error" in json.loads(line[5:]):
                         return line.decode()
                     seen += 1
                 if leave_after is not None and seen >= leave_after:
