@@ -262,6 +262,19 @@ TEST_F(CompletionHandlerTest, HandedBackWorkIsPlacedElsewhere) {
   EXPECT_TRUE(c.run(*exchange));
 }
 
+TEST_F(CompletionHandlerTest, HigherPriorityGoesFirst) {
+  auto& worker = c.fleet.add(1);
+  c.limits.worker_surplus = 0;
+  auto running = chat(chat_body());
+  c.dispatcher.pump();
+  auto low = chat(chat_body({{"seed", 1}}));
+  auto high = chat(chat_body({{"seed", 2}, {"priority", 5}}));
+  ASSERT_TRUE(c.run(*low));
+  ASSERT_EQ(worker.history.size(), 3u);
+  EXPECT_EQ(worker.history[1].sampling.seed, 2u);
+  EXPECT_TRUE(high->answered());
+}
+
 TEST_F(CompletionHandlerTest, DeadlineInTheQueueIs408) {
   c.fleet.add(1).view.phase = transport::WorkerPhase::loading;
   auto exchange = chat(chat_body({{"deadline_ms", 50}}));
