@@ -119,6 +119,29 @@ class RankKill(unittest.TestCase):
             again, errors = run_streams(server, 2)
             self.assertEqual(again, calm[:2])
 
+    def test_a_stalled_rank_is_named_and_its_group_ends(self):
+        with ServerProcess(ranks=2, workers=2, extra=["--stall-limit-ms", "2000"]) as server:
+            calm, _ = run_streams(server, 4)
+            stopped = []
+
+            def stall():
+                stopped.append(server.children("leadline-worker")[-1])
+                os.kill(stopped[0], signal.SIGSTOP)
+
+            begin = time.monotonic()
+            try:
+                disturbed, errors = run_streams(server, 4, stall)
+                took = time.monotonic() - begin
+                self.assertEqual([e for e in errors if e], [])
+                self.assertEqual(disturbed, calm)
+                self.assertLess(took, 30, "the stall limit is 2 s; the rest is the answers' own time")
+                self.assertRegex(server.log(), r"rank \d")
+            finally:
+                try:
+                    os.kill(stopped[0], signal.SIGCONT)
+                except ProcessLookupError:
+                    pass
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)
