@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the test programs that CTest knows and tests/integration/*_test.py, and counts their cases.
+"""Runs the test programs that CTest knows and the *_test.py of SCRIPT_FOLDERS, and counts their cases.
 
 Last line of the output, alone: `N passed, N failed, N skipped`. Exit status 0 only if nothing failed and something ran.
 A GoogleTest program counts with its cases, unittest scripts with theirs, anything else as one case (exit status 77 = skipped,
@@ -22,6 +22,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LEFT_OUT = {"slow", "soak", "sanitizer"}
 PYTHON_TIMEOUT_S = {"quick": 300, "slow": 1800}
+SCRIPT_FOLDERS = ("tests/integration", "deploy/helm/tests", "monitoring/tests")
 SHOWN_LINES = 60  # of a failed program's output
 
 
@@ -202,7 +203,7 @@ def report(outcome):
 
 def run_all(options):
     tests = [t for t in ctest_list(options.build) if t.get("command")]
-    scripts = sorted(glob.glob(os.path.join(ROOT, "tests/integration/*_test.py")))
+    scripts = sorted(path for folder in SCRIPT_FOLDERS for path in glob.glob(os.path.join(ROOT, folder, "*_test.py")))
     if not options.full:
         tests = [t for t in tests if not labels_of(t) & LEFT_OUT]
         scripts = [s for s in scripts if not labels_of_script(s) & LEFT_OUT]

@@ -1,0 +1,101 @@
+{{/* The pod of a worker. Call with (dict "root" $ "role" "alone" | "leader" | "follower"); followers have no admin port, so no probes */}}
+{{- define "leadline.workerPod" -}}
+{{- $root := .root }}{{- $w := $root.Values.worker }}{{- $groups := ne .role "alone" }}
+metadata:
+  labels:
+    {{- include "leadline.podLabels" (list $root "worker") | nindent 4 }}
+    {{- with $w.podLabels }}{{ toYaml . | nindent 4 }}{{ end }}
+  annotations:
+    kubectl.kubernetes.io/default-container: worker
+    {{- with $w.podAnnotations }}{{ toYaml . | nindent 4 }}{{ end }}
+spec:
+  serviceAccountName: {{ include "leadline.fullname" $root }}-worker
+  {{- include "leadline.podSecurity" $root | nindent 2 }}
+  terminationGracePeriodSeconds: {{ include "leadline.workerGraceSeconds" $root }}
+  {{- include "leadline.placement" (list $root "worker" $w) | nindent 2 }}
+  {{- include "leadline.fetchContainer" (list $root "worker") | nindent 2 }}
+  containers:
+    - name: worker
+      image: {{ include "leadline.image" (list $root.Chart $root.Values.images.worker) }}
+      imagePullPolicy: {{ $root.Values.images.pullPolicy }}
+      # Starts this pod's ranks, passes SIGTERM on to them, and ends when one of them ends.
+      command: [/usr/local/bin/leadline-ranks]
+      args:
+        - --model={{ include "leadline.modelDirectory" $root }}
+        - --served-model-name={{ $root.Values.model.name }}
+        - --device={{ $w.device }}
+        - --weights={{ $w.weights }}
+        - --kv-dtype={{ $w.kvDtype }}
+        {{- with $w.kvPool }}
+        - --kv-pool={{ . }}
+        {{- end }}
+        - --max-model-len={{ int64 $w.maxModelLen }}
+        - --max-seqs={{ $w.maxSeqs }}
+        - --step-tokens={{ $w.stepTokens }}
+        - --threads={{ $w.threads }}
+        {{- if not $w.prefixCache }}
+        - --no-prefix-cache
+        {{- end }}
+        - --listen=0.0.0.0:7100
+        - --admin-host=0.0.0.0
+        - --admin-port=9000
+        - --control-secret-file=/etc/leadline/control/secret
+        - --worker-index=$(WORKER_INDEX)
+        - --stall-limit-ms={{ int64 $w.stallLimitMs }}
+        - --drain-ms={{ int64 $w.drainMs }}
+        - --log-json
+        {{- range $w.extraArgs }}
+        - {{ . | quote }}
+        {{- end }}
+      env:
+        - {name: LEADLINE_RANKS_PER_NODE, value: {{ $w.ranksPerNode | quote }}}
+        {{- if $groups }}
+        # LWS_GROUP_SIZE, LWS_WORKER_INDEX and LWS_LEADER_ADDRESS come from the controller.
+        - {name: LEADLINE_RENDEZVOUS_PORT, value: "7101"}
+        - {name: LEADLINE_GROUP_TOKEN, valueFrom: {secretKeyRef: {name: {{ include "leadline.controlSecretName" $root }}, key: secret}}}
+        - {name: WORKER_INDEX, valueFrom: {fieldRef: {fieldPath: "metadata.labels['leaderworkerset.sigs.k8s.io/group-index']"}}}
+        {{- else }}
+        - {name: WORKER_INDEX, valueFrom: {fieldRef: {fieldPath: "metadata.labels['apps.kubernetes.io/pod-index']"}}}
+        {{- end }}
+        {{- with $w.extraEnv }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      ports:
+        - {name: control, containerPort: 7100}
+        - {name: admin, containerPort: 9000}
+        {{- if $groups }}
+        - {name: rendezvous, containerPort: 7101}
+        {{- end }}
+      {{- if ne .role "follower" }}
+      {{- include "leadline.probes" (list $w.startupSeconds) | nindent 6 }}
+      {{- end }}
+      resources:
+        {{- $resources := deepCopy $w.resources }}
+        {{- if $w.gpus }}
+        {{- $_ := set $resources "requests" (merge (dict $w.gpuResource ($w.gpus | toString)) (default dict $resources.requests)) }}
+        {{- $_ := set $resources "limits" (merge (dict $w.gpuResource ($w.gpus | toString)) (default dict $resources.limits)) }}
+        {{- end }}
+        {{- toYaml $resources | nindent 8 }}
+      {{- include "leadline.containerSecurity" $root | nindent 6 }}
+      volumeMounts:
+        - {name: tmp, mountPath: /tmp}
+        - {name: shm, mountPath: /dev/shm}
+        - {name: control, mountPath: /etc/leadline/control, readOnly: true}
+        {{- include "leadline.modelMount" $root | indent 8 }}
+  volumes:
+    - {name: tmp, emptyDir: {sizeLimit: 64Mi}}
+    - {name: shm, emptyDir: {medium: Memory, sizeLimit: {{ $w.shmSize }}}}
+    - {name: control, secret: {secretName: {{ include "leadline.controlSecretName" $root }}, defaultMode: 0440}}
+    {{- include "leadline.modelVolume" $root | indent 4 }}
+{{- end -}}
+
+{{- define "leadline.workerTarget" -}}
+{{- if eq .Values.worker.mode "leaderworkerset" }}
+apiVersion: leaderworkerset.x-k8s.io/v1
+kind: LeaderWorkerSet
+{{- else }}
+apiVersion: apps/v1
+kind: StatefulSet
+{{- end }}
+name: {{ include "leadline.fullname" . }}-worker
+{{- end -}}
