@@ -1,0 +1,187 @@
+"""The chart's own container commands, run as local processes with the rendered arguments, environment and probes: they answer a question.
+
+What differs from a pod is only where files and ports are: /usr/local/bin is the build's bin (and deploy/docker for leadline-ranks),
+mounts are folders of the test, ports are free ones, names of Services are 127.0.0.1.
+"""
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import urllib.error
+import urllib.request
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from chart import NAME, NAMESPACE, ROOT, container_of, render, unavailable  # noqa: E402
+
+BUILD = os.environ.get("LEADLINE_BUILD_DIR", os.path.join(ROOT, "build/release"))
+KEYS = 'apiKeys.values={"team-a":"key-of-team-a"}'
+
+
+def missing():
+    if unavailable():
+        return unavailable()
+    if not os.path.exists(os.path.join(BUILD, "bin/leadline-worker")):
+        return f"no {BUILD}/bin/leadline-worker: build first"
+    return None
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Pod:
+    """One container as a process: `places` replaces text in its command, arguments and environment."""
+
+    def __init__(self, container, places, downward, log):
+        self.places = places
+        env = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "LEADLINE_WORKER_PROGRAM": os.path.join(BUILD, "bin/leadline-worker")}
+        for entry in container.get("env", []):
+            env[entry["name"]] = self.place(entry["value"]) if "value" in entry else downward[entry["name"]]
+        if "LEADLINE_RANKS_PER_NODE" in env:
+            env["LEADLINE_RENDEZVOUS_PORT"] = str(free_port())
+        words = [self.place(word) for word in container["command"] + container["args"]]
+        for name, value in env.items():  # $(NAME) in arguments, as the kubelet does it
+            words = [word.replace(f"$({name})", value) for word in words]
+        self.log = open(log, "w+")
+        self.process = subprocess.Popen(words, env=env, cwd="/", stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        self.container = container
+
+    def place(self, text):
+        for old, new in self.places.items():
+            text = text.replace(old, new)
+        return text
+
+    def probe(self, which):
+        get = self.container[which]["httpGet"]
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.places['=9000'][1:]}{get['path']}", timeout=3) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return None
+
+    def output(self):
+        with open(self.log.name) as file:
+            return file.read()
+
+    def until_probed(self, which, timeout=60):
+        deadline = time.monotonic() + timeout
+        while self.probe(which) != 200:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"{which}: {self.process.poll()}\n{self.output()[-3000:]}")
+            time.sleep(0.05)
+
+    def stop(self, grace=30):
+        """SIGTERM as a kubelet: the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(grace)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self.log.close()
+        return self.process.wait()
+
+
+@unittest.skipIf(missing(), missing())
+class RealCommands(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="leadline-chart-")
+        self.addCleanup(folder.cleanup)
+        self.folder, self.objects = folder.name, render("laptop-cpu", KEYS)
+        control, keys = os.path.join(self.folder, "control"), os.path.join(self.folder, "keys")
+        with open(control, "w") as file:
+            file.write("a secret of this test\n")
+        with open(keys, "w") as file:
+            file.write(self.objects[("Secret", f"{NAME}-api-keys")]["stringData"]["api-keys"])
+        self.ports = {name: str(free_port()) for name in ("api", "control", "coordinator admin", "worker admin")}
+        self.places = {
+            "/usr/local/bin/leadline-ranks": os.path.join(ROOT, "deploy/docker/leadline-ranks"),
+            "/usr/local/bin": os.path.join(BUILD, "bin"), "/usr/share/leadline/models/reference": os.path.join(ROOT, "models/reference"),
+            "/etc/leadline/control/secret": control, "/etc/leadline/api-keys/api-keys": keys,
+            f"{NAME}-workers.{NAMESPACE}.svc": "127.0.0.1", f"{NAME}.{NAMESPACE}.svc:8000": "127.0.0.1:" + self.ports["api"],
+            ":7100": ":" + self.ports["control"], "--port=8000": "--port=" + self.ports["api"]}
+
+    def start(self, name):
+        kind, component = {"worker": ("StatefulSet", "worker"), "coordinator": ("Deployment", "coordinator")}[name]
+        template = self.objects[(kind, f"{NAME}-{component}")]["spec"]["template"]
+        pod = Pod(container_of(template, name), {**self.places, "=9000": "=" + self.ports[f"{name} admin"]}, {"WORKER_INDEX": "0"},
+                  os.path.join(self.folder, name + ".log"))
+        self.addCleanup(pod.stop)
+        return pod
+
+    def ask(self, places=None):
+        container = container_of(self.objects[("Job", f"{NAME}-test")]["spec"]["template"], "question")
+        pod = Pod(container, {**self.places, **(places or {})}, {}, os.path.join(self.folder, "question.log"))
+        status = pod.process.wait(60)
+        pod.log.close()
+        return status, pod.output()
+
+    def test_they_answer_a_question(self):
+        worker = self.start("worker")
+        coordinator = self.start("coordinator")
+        for pod in (worker, coordinator):
+            for which in ("startupProbe", "livenessProbe", "readinessProbe"):
+                pod.until_probed(which)
+        status, output = self.ask()
+        self.assertEqual(status, 0, output)
+        self.assertRegex(output, r"answer: .*[a-z]")
+        # The Job fails where it should: a wrong key, an answer that does not match.
+        wrong = os.path.join(self.folder, "wrong-keys")
+        with open(wrong, "w") as file:
+            file.write("team-a:another-key\n")
+        self.assertNotEqual(self.ask({"/etc/leadline/api-keys/api-keys": wrong})[0], 0)
+        self.assertNotEqual(self.ask({"[a-z0-9]": "a word that no answer has"})[0], 0)
+        # A worker that leaves takes readiness with it, not liveness; both drain with status 0 well within their grace.
+        self.assertEqual(worker.stop(), 0, worker)
+        deadline = time.monotonic() + 10
+        while coordinator.probe("readinessProbe") != 503:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
+        self.assertEqual(coordinator.probe("livenessProbe"), 200)
+        self.assertEqual(coordinator.stop(), 0)
+
+    def test_a_lost_rank_ends_the_container(self):
+        worker = self.start("worker")
+        worker.until_probed("readinessProbe")
+        with open(f"/proc/{worker.process.pid}/task/{worker.process.pid}/children") as file:
+            ranks = file.read().split()
+        self.assertEqual(len(ranks), 2)
+        os.kill(int(ranks[1]), signal.SIGKILL)
+        self.assertNotEqual(worker.process.wait(30), 0)
+        self.assertFalse([pid for pid in ranks if os.path.exists(f"/proc/{pid}")])
+
+    def test_two_nodes_by_the_group_environment(self):
+        """leadline-ranks by LeaderWorkerSet's variables: two 'pods' of one rank each meet at the leader's address."""
+        worker = container_of(self.objects[("StatefulSet", f"{NAME}-worker")]["spec"]["template"], "worker")
+        port = str(free_port())
+        pods = []
+        for node in range(2):
+            env = [{"name": name, "value": value} for name, value in (
+                ("LEADLINE_RANKS_PER_NODE", "1"), ("LWS_GROUP_SIZE", "2"), ("LWS_WORKER_INDEX", str(node)),
+                ("LWS_LEADER_ADDRESS", "127.0.0.1"), ("LEADLINE_RENDEZVOUS", "127.0.0.1:" + port), ("WORKER_INDEX", "0"))]
+            pod = Pod({**worker, "env": env}, {**self.places, "=9000": "=" + self.ports["worker admin"]}, {},
+                      os.path.join(self.folder, f"node{node}.log"))
+            self.addCleanup(pod.stop)
+            pods.append(pod)
+        pods[0].until_probed("readinessProbe")
+        self.assertEqual(pods[0].stop(), 0)
+        self.assertEqual(pods[1].process.wait(20), 0, pods[1].output())
+
+    def test_ranks_refuses_nonsense(self):
+        for name, value in (("LEADLINE_RANKS_PER_NODE", "two"), ("LEADLINE_NODE", "1"), ("LEADLINE_RANKS_PER_NODE", "0")):
+            done = subprocess.run([os.path.join(ROOT, "deploy/docker/leadline-ranks")], env={"PATH": "/usr/bin:/bin", name: value},
+                                  capture_output=True, text=True, check=False)
+            self.assertEqual((done.returncode, done.stdout), (2, ""), name)
+            self.assertIn("leadline-ranks:", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
