@@ -13,8 +13,8 @@ ParsedFlags parse_worker_flags(int argc, char** argv) {
   app.add_option("--model", c.model_directory, "Hugging Face checkpoint directory")->required();
   app.add_option("--served-model-name", c.served_model_name,
                  "Name in answers; default: the directory's name");
-  app.add_option("--weights", c.weights, "Weight format")
-      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}));
+  app.add_option("--weights", c.weights, "Weight format; auto: the checkpoint's")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "int8"}));
   app.add_option("--kv-dtype", c.kv_dtype, "KV pages' element type")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}));
   app.add_option("--device", c.device, "Where the model runs")->check(CLI::IsMember({"auto", "cpu", "cuda"}));

@@ -14,7 +14,7 @@ struct WorkerConfig {
   // what is served
   std::string model_directory;
   std::string served_model_name;    // "" = the directory's name
-  std::string weights = "auto";     // auto (the checkpoint's dtype) | f32 | bf16 | f16
+  std::string weights = "auto";     // auto (the checkpoint's dtype) | f32 | bf16 | f16 | int8
   std::string kv_dtype = "auto";    // auto (as the weights) | f32 | bf16 | f16
   std::string device = "auto";      // auto | cpu | cuda
   std::int32_t max_model_len = 0;   // tokens, prompt and answer; 0 = the model's own

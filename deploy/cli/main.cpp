@@ -7,6 +7,7 @@
 #include "deploy/cli/bench_serve.h"
 #include "deploy/cli/chat.h"
 #include "deploy/cli/child_process.h"
+#include "deploy/cli/engine_bench.h"
 #include "deploy/cli/supervisor.h"
 #include "monitoring/process_metrics.h"
 
@@ -37,11 +38,16 @@ int main(int argc, char** argv) {
   bench_command->require_subcommand(1);
   add_bench_flags(*bench_command->add_subcommand("serve", "Load a running server and report latencies"),
                   bench);
+  leadline::deploy::EngineBenchOptions engine;
+  CLI::App* engine_command =
+      bench_command->add_subcommand("engine", "Measure the engine alone, beside the machine's ceilings");
+  add_engine_bench_flags(*engine_command, engine);
   app.add_subcommand("test", "Build what is missing and run the tests (./leadline test [--full])");
   app.add_subcommand("help", "This text");
   CLI11_PARSE(app, argc, argv);
   if (app.got_subcommand("up")) return run_up(up);
   if (app.got_subcommand("chat")) return run_chat(chat);
+  if (engine_command->parsed()) return run_engine_bench(engine);
   if (app.got_subcommand("bench")) return run_bench_serve(bench);
   if (app.got_subcommand("test")) {
     std::fputs("leadline: tests are run by the script at the root of the tree: ./leadline test\n", stderr);

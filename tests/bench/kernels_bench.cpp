@@ -12,7 +12,7 @@
 #include <numeric>
 #include <vector>
 
-#include "tests/bench/machine_probe.h"
+#include "deploy/cli/machine_probe.h"
 #include "worker/backend/backend.h"
 #include "worker/backend/cpu/thread_pool.h"
 
@@ -29,7 +29,7 @@ int from_environment(const char* name, int otherwise) {
 
 struct Machine {
   int threads = from_environment("LEADLINE_BENCH_THREADS", cpu::available_cores());
-  bench::MachineProbe probe = bench::probe_machine(threads);
+  deploy::MachineProbe probe = deploy::probe_machine(threads);
   std::unique_ptr<Backend> backend;
 
   Machine() {

@@ -50,7 +50,7 @@ class RankTransformer final : public Transformer {
   // Constant after load.
   const ModelConfig config_;
   const ShardPlan plan_;
-  std::unique_ptr<WeightFile> file_;  // the embedding table is read from it
+  std::unique_ptr<WeightFile> file_;  // the embedding table is read from it; null with a source
   Weights weights_;
   std::unique_ptr<Buffer> rope_cos_, rope_sin_;  // (positions, head_dim / 2)
   RopeTable rope_;
@@ -71,12 +71,15 @@ Result<void> lost(const transport::Result<void>& result) {
 }
 
 Result<void> RankTransformer::load(const TransformerOptions& options) {
-  auto file = WeightFile::open(options.model_directory);
-  if (!file) return tl::unexpected(file.error());
-  file_ = std::move(*file);
-  const auto format = weight_format(options.weights, config_, *file_);
+  if (options.source == nullptr) {
+    auto opened = WeightFile::open(options.model_directory);
+    if (!opened) return tl::unexpected(opened.error());
+    file_ = std::move(*opened);
+  }
+  const WeightFile& file = options.source != nullptr ? *options.source : *file_;
+  const auto format = weight_format(options.weights, config_, file);
   if (!format) return tl::unexpected(format.error());
-  auto weights = Weights::load(*file_, config_, plan_, *format, backend_, options.progress);
+  auto weights = Weights::load(file, config_, plan_, *format, backend_, options.progress);
   if (!weights) return tl::unexpected(weights.error());
   weights_ = std::move(*weights);
   if (auto made = load_rope(options.max_positions); !made) return made;
@@ -93,7 +96,7 @@ Result<void> RankTransformer::load(const TransformerOptions& options) {
   const std::string formats = std::string(transport::name_of(*format)) + " " + backend_.arithmetic_id() +
                               " slices " + std::to_string(plan_.o_slices * plan_.ranks) + " " +
                               std::to_string(plan_.down_slices * plan_.ranks);
-  auto fingerprint = model_fingerprint(config_, *file_, formats, ranks_);
+  auto fingerprint = model_fingerprint(config_, file, formats, ranks_);
   if (!fingerprint) return tl::unexpected(fingerprint.error());
   fingerprint_ = std::move(*fingerprint);
   return {};

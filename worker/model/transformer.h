@@ -17,6 +17,8 @@
 
 namespace leadline::worker {
 
+class WeightFile;
+
 struct StepBatch {
   std::span<const std::int32_t> tokens;      // (rows)
   std::span<const SequenceRows> sequences;   // cover all rows in order; kv.base for layer 0, kv.scale set
@@ -26,10 +28,11 @@ struct StepBatch {
 
 struct TransformerOptions {
   std::string model_directory;
-  std::string weights = "auto";       // auto (the checkpoint's own dtype) | f32 | bf16 | f16
-  std::int32_t max_rows = 512;        // rows of one step, sizes the activations
-  std::int32_t max_logit_rows = 64;   // rows with logits of one step
-  std::int32_t max_positions = 4096;  // RoPE table
+  const WeightFile* source = nullptr;  // instead of model_directory; outlives the transformer
+  std::string weights = "auto";        // auto (the checkpoint's own dtype) | f32 | bf16 | f16 | int8
+  std::int32_t max_rows = 512;         // rows of one step, sizes the activations
+  std::int32_t max_logit_rows = 64;    // rows with logits of one step
+  std::int32_t max_positions = 4096;   // RoPE table
   std::function<void(std::uint64_t done, std::uint64_t total)> progress;  // bytes of weights read
 };
 

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "monitoring/check.h"
 #include "worker/model/json_fields.h"
 
 namespace leadline::worker {
@@ -80,6 +81,18 @@ Result<std::unique_ptr<WeightFile>> WeightFile::open(const std::string& model_di
     opened = file->open_sharded(model_directory, *text);
   }
   if (!opened) return tl::unexpected(opened.error());
+  return file;
+}
+
+std::unique_ptr<WeightFile> WeightFile::from_memory(std::vector<Tensor> tensors,
+                                                    std::unique_ptr<std::byte[]> memory) {
+  std::unique_ptr<WeightFile> file(new WeightFile);
+  file->copies_.push_back(std::move(memory));
+  for (Tensor& tensor : tensors) {
+    file->total_bytes_ += static_cast<std::int64_t>(tensor.bytes.size());
+    const std::string name = tensor.name;
+    LEADLINE_CHECK(file->tensors_.emplace(name, std::move(tensor)).second, "two tensors of one name");
+  }
   return file;
 }
 

@@ -30,6 +30,9 @@ class WeightFile {
  public:
   // not_found, io, or malformed_file with file, tensor, field and value.
   static Result<std::unique_ptr<WeightFile>> open(const std::string& model_directory);
+  // The same without a file: tensors of distinct names whose bytes lie in `memory`; they may overlap.
+  static std::unique_ptr<WeightFile> from_memory(std::vector<Tensor> tensors,
+                                                 std::unique_ptr<std::byte[]> memory);
   ~WeightFile();
   WeightFile(const WeightFile&) = delete;
   WeightFile& operator=(const WeightFile&) = delete;
@@ -55,7 +58,7 @@ class WeightFile {
 
   // Constant after open.
   std::vector<Map> maps_;
-  std::vector<std::unique_ptr<std::byte[]>> copies_;  // of tensors that lie unaligned in their file
+  std::vector<std::unique_ptr<std::byte[]>> copies_;  // of tensors unaligned in their file; from_memory's
   std::map<std::string, Tensor, std::less<>> tensors_;
   std::int64_t total_bytes_ = 0;
 };

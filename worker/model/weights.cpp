@@ -232,11 +232,11 @@ Result<Weights> Weights::load(const WeightFile& file, const ModelConfig& config,
 }
 
 Result<DType> weight_format(const std::string& wanted, const ModelConfig& config, const WeightFile& file) {
-  for (const DType known : {DType::f32, DType::bf16, DType::f16})
+  for (const DType known : {DType::f32, DType::bf16, DType::f16, DType::i8})
     if (wanted == transport::name_of(known)) return known;
   if (wanted != "auto")
     return monitoring::fail(Errc::configuration,
-                            "weights = " + wanted + ": auto, f32, bf16 or f16 are possible");
+                            "weights = " + wanted + ": auto, f32, bf16, f16 or int8 are possible");
   if (config.dtype_stated) return config.dtype;
   const Tensor* table = file.find("model.embed_tokens.weight");
   return table != nullptr && table->dtype ? *table->dtype : DType::f32;

@@ -48,8 +48,8 @@ struct Weights {
                               DType format, Backend& backend, const Progress& progress);
 };
 
-// "auto" | "f32" | "bf16" | "f16" -> the format to pack in; auto is what config.json says, else the tensors'
-// own type.
+// "auto" | "f32" | "bf16" | "f16" | "int8" -> the format to pack in; auto is what config.json says, else the
+// tensors' own type.
 Result<DType> weight_format(const std::string& wanted, const ModelConfig& config, const WeightFile& file);
 
 }  // namespace leadline::worker
