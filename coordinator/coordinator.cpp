@@ -169,7 +169,7 @@ Result<void> CoordinatorProcess::open_services(const std::string& secret) {
   services_ = std::unique_ptr<Services>(new Services{
       config_.limits, model_, *parts_.tokenizer, parts_.chat_template.get(), metrics_, *dispatcher_,
       *sessions_, keys_.get(), steady_ms, [] { return static_cast<std::int64_t>(std::time(nullptr)); },
-      offload, every_tick, holes_of(*parts_.tokenizer)});
+      offload, every_tick, holes_of(*parts_.tokenizer), config_.console});
   api_ = std::make_unique<Api>(*services_);
   return {};
 }

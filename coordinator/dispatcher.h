@@ -63,6 +63,9 @@ class Dispatcher {
   std::size_t waiting() const { return queue_.size(); }
   std::size_t running() const { return entries_.size() - queue_.size(); }
   bool any_ready_worker() const;
+  bool draining() const { return draining_; }
+  // Of this moment; null while there is no fleet. Valid until control returns to the event loop.
+  const FleetSnapshot* fleet_snapshot() const { return fleet_ == nullptr ? nullptr : &fleet_->snapshot(); }
 
  private:
   struct Entry;

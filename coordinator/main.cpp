@@ -52,6 +52,7 @@ void add_flags(CLI::App& app, CoordinatorConfig& config) {
       ->capture_default_str();
   app.add_option("--drain-ms", config.limits.drain_ms, "from SIGTERM until streams are cut")
       ->capture_default_str();
+  app.add_flag("!--no-console", config.console, "no web page at /");
   app.add_flag("--log-json", config.log_json, "log lines as JSON");
   app.add_option("--log-level", config.log_level, "debug, info, warn or error")->capture_default_str();
   app.set_version_flag("--version", std::string(kLeadlineVersion));

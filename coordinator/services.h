@@ -32,6 +32,7 @@ struct Services {
   // Calls `each` about every 100 ms until it returns false.
   std::function<void(std::function<bool()> each)> every_tick;
   std::vector<transport::TokenId> banned_ids;  // ids below the tokenizer's size that it does not have
+  bool console = true;                         // false: the web console's routes do not exist
 };
 
 }  // namespace leadline::coordinator

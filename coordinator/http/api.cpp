@@ -1,6 +1,7 @@
 #include "coordinator/http/api.h"
 
 #include "coordinator/http/completion_handler.h"
+#include "coordinator/http/console_handler.h"
 #include "coordinator/http/error_response.h"
 #include "coordinator/http/head_check.h"
 #include "coordinator/http/info_handler.h"
@@ -19,6 +20,9 @@ constexpr Route kRoutes[] = {
     {"POST", "/detokenize", false, true, handle_detokenize, "Token ids to text"},
     {"GET", "/version", false, false, handle_version, "The server's version"},
     {"GET", "/openapi.json", false, false, handle_openapi, "This document"},
+    {"GET", "/v1/leadline/status", false, false, handle_status, "Queue, tokens and workers now"},
+    {"GET", "/", true, false, handle_console, "The web console", true},
+    {"GET", "/console/*", true, false, handle_console, "A file of the web console", true},
 };
 
 bool path_matches(std::string_view pattern, std::string_view path) {
@@ -31,23 +35,6 @@ bool method_matches(std::string_view route, std::string_view method) {
   return route == method || (route == "GET" && method == "HEAD");
 }
 
-struct Match {
-  const Route* route = nullptr;
-  std::string allow;  // methods of the path's routes; empty: the path is unknown
-};
-
-Match match(const HttpRequest& request) {
-  Match result;
-  for (const Route& route : kRoutes) {
-    if (!path_matches(route.path, request.path)) continue;
-    if (method_matches(route.method, request.method)) result.route = &route;
-    if (!result.allow.empty()) result.allow += ", ";
-    result.allow += std::string(route.method) + (route.method == "GET" ? ", HEAD" : "");
-  }
-  if (!result.allow.empty()) result.allow += ", OPTIONS";
-  return result;
-}
-
 bool is_json_type(std::string_view content_type) {
   const std::string_view type = content_type.substr(0, content_type.find(';'));
   const std::string lower = lower_case(type.substr(0, type.find_last_not_of(" \t") + 1));
@@ -58,6 +45,19 @@ bool is_json_type(std::string_view content_type) {
 
 std::span<const Route> routes() {
   return kRoutes;
+}
+
+Api::Match Api::match(const HttpRequest& request) const {
+  Match result;
+  for (const Route& route : kRoutes) {
+    if (route.console && !services_.console) continue;
+    if (!path_matches(route.path, request.path)) continue;
+    if (method_matches(route.method, request.method)) result.route = &route;
+    if (!result.allow.empty()) result.allow += ", ";
+    result.allow += std::string(route.method) + (route.method == "GET" ? ", HEAD" : "");
+  }
+  if (!result.allow.empty()) result.allow += ", OPTIONS";
+  return result;
 }
 
 std::optional<Tenant> Api::tenant_of(const HttpRequest& request) const {

@@ -22,6 +22,7 @@ struct Route {
   bool json_body = false;  // Content-Type must be JSON
   void (*handle)(Services&, std::shared_ptr<Exchange>, const Tenant&);
   std::string_view summary;  // for the OpenAPI document
+  bool console = false;      // a file of the web console: absent with --no-console, not in the document
 };
 
 std::span<const Route> routes();
@@ -36,6 +37,11 @@ class Api {
   void handle(std::shared_ptr<Exchange> exchange) const;
 
  private:
+  struct Match {
+    const Route* route = nullptr;
+    std::string allow;  // methods of the path's routes; empty: the path is unknown
+  };
+  Match match(const HttpRequest& request) const;
   std::optional<Tenant> tenant_of(const HttpRequest& request) const;
   Services& services_;
 };

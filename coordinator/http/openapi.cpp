@@ -127,6 +127,7 @@ std::string openapi_document(const Limits& limits, bool needs_key) {
   out["openapi"] = "3.1.0";
   out["info"] = {{"title", "Leadline"}, {"version", kLeadlineVersion}};
   for (const Route& route : routes()) {
+    if (route.console) continue;
     std::string path(route.path);
     if (path.ends_with('*')) path = path.substr(0, path.size() - 1) + "{model}";
     const std::string method = route.method == "GET" ? "get" : "post";

@@ -72,6 +72,7 @@ void add_up_flags(CLI::App& command, UpOptions& o) {
       ->check(CLI::ExistingFile);
   command.add_option("--stall-limit-ms", o.stall_limit_ms, "A rank silent for longer within a step is lost")
       ->check(CLI::Range(std::int64_t{100}, std::int64_t{3'600'000}));
+  command.add_flag("--no-console", o.no_console, "No web page at /");
   command.add_flag("--log-json", o.log_json, "Log lines as JSON");
   command.callback([&command, &o] {
     o.port_given = command.count("--port") > 0;
@@ -136,6 +137,7 @@ std::vector<std::string> coordinator_command(const UpOptions& o, const UpPlan& p
   append(command, "--tls-key", o.tls_key);
   append(command, "--chat-template", o.chat_template);
   append_number(command, "--max-model-len", o.max_model_len);
+  if (o.no_console) command.emplace_back("--no-console");
   if (o.log_json) command.emplace_back("--log-json");
   return command;
 }

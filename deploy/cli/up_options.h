@@ -27,6 +27,7 @@ struct UpOptions {
   int threads = 0;  // per rank; 0 = cores divided by ranks
   std::string api_key_file, tls_cert, tls_key, chat_template;
   std::int64_t stall_limit_ms = 60'000;
+  bool no_console = false;  // no web page at /
   bool log_json = false;
   bool port_given = false,
        admin_port_given = false;  // a port that was asked for is never exchanged for another

@@ -32,7 +32,8 @@ class ApiTest : public ::testing::Test {
 TEST_F(ApiTest, EveryRouteNeedsAKey) {
   c.services.keys = keys.get();
   for (const Route& route : routes()) {
-    EXPECT_FALSE(route.open) << route.path;
+    EXPECT_EQ(route.open, route.console) << route.path;
+    if (route.console) continue;  // see OnlyTheConsolesFilesAreOpen
     for (const char* method : {"GET", "HEAD", "POST", "OPTIONS", "DELETE"}) {
       EXPECT_EQ(status(api.check_head(request(method, sample_path(route)))), 401)
           << method << " " << route.path;
@@ -48,6 +49,32 @@ TEST_F(ApiTest, EveryRouteNeedsAKey) {
   EXPECT_EQ(status(api.check_head(request("GET", "/nothing"))), 401);
   EXPECT_EQ(status(api.check_head(request("GET", "/nothing", {{"authorization", "Bearer alice-key-1"}}))),
             404);
+}
+
+TEST_F(ApiTest, OnlyTheConsolesFilesAreOpen) {
+  c.services.keys = keys.get();
+  std::vector<std::string_view> open;
+  for (const Route& route : routes()) {
+    if (route.open) open.push_back(route.path);
+  }
+  EXPECT_EQ(open, (std::vector<std::string_view>{"/", "/console/*"}));
+  EXPECT_EQ(status(api.check_head(request("GET", "/"))), 0);
+  EXPECT_EQ(status(api.check_head(request("POST", "/"))), 401);
+  EXPECT_EQ(status(api.check_head(request("GET", "/console/"))), 401);
+  EXPECT_EQ(status(api.check_head(request("GET", "/v1/leadline/status"))), 401);
+}
+
+TEST_F(ApiTest, NoConsoleMeansNoSuchPath) {
+  c.services.console = false;
+  for (const char* path : {"/", "/console/console.js"}) {
+    EXPECT_EQ(status(api.check_head(request("GET", path))), 404) << path;
+  }
+  c.services.keys = keys.get();
+  EXPECT_EQ(status(api.check_head(request("GET", "/"))), 401);
+  EXPECT_EQ(status(api.check_head(request("GET", "/", {{"authorization", "Bearer alice-key-1"}}))), 404);
+  EXPECT_EQ(status(api.check_head(
+                request("GET", "/v1/leadline/status", {{"authorization", "Bearer alice-key-1"}}))),
+            0);
 }
 
 TEST_F(ApiTest, WithoutAKeyFileEveryRouteIsOpen) {
@@ -81,6 +108,10 @@ TEST_F(ApiTest, OpenApiNamesEveryRoute) {
   const auto document = nlohmann::json::parse(openapi_document(c.limits, true));
   for (const Route& route : routes()) {
     std::string path(route.path);
+    if (route.console) {
+      EXPECT_FALSE(document["paths"].contains(path)) << path;
+      continue;
+    }
     if (path.ends_with('*')) path.replace(path.size() - 1, 1, "{model}");
     ASSERT_TRUE(document["paths"].contains(path)) << path;
     EXPECT_TRUE(document["paths"][path].contains(route.method == "GET" ? "get" : "post"));
