@@ -179,6 +179,7 @@ function fail(error, message) {
     return;
   }
   if (!(error instanceof ApiError)) throw error;
+  if (error.status === 0) strip.refresh(); // tells at once whether the server is there
   if (error.status === 401 || message.text === "") {
     messages.splice(messages.indexOf(message), 1); // nothing was answered: the question goes back for another try
     const question = messages.pop();
@@ -324,6 +325,7 @@ function bindComposer() {
     notice("");
     $("prompt").focus();
   });
+  window.addEventListener("beforeunload", stop); // before the browser breaks the connection, which would look like a loss
   window.addEventListener("pagehide", () => {
     const last = messages.at(-1);
     if (running && last?.role === "assistant") last.end = "stopped"; // the answer ends with the page

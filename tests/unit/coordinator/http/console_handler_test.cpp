@@ -43,7 +43,8 @@ TEST(ConsoleHandlerTest, RootIsThePage) {
 
 TEST(ConsoleHandlerTest, NothingForeignAndNothingInline) {
   for (const ConsoleFile& file : console_files()) {
-    for (const char* bad : {"innerHTML", "insertAdjacentHTML", "document.write", "eval(", "style=\"", "onclick="}) {
+    for (const char* bad :
+         {"innerHTML", "insertAdjacentHTML", "document.write", "eval(", "style=\"", "onclick="}) {
       EXPECT_EQ(file.bytes.find(bad), std::string_view::npos) << file.name << " has " << bad;
     }
     EXPECT_EQ(file.bytes.find("src=\"http"), std::string_view::npos) << file.name;
