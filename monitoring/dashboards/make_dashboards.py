@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""Makes the Grafana dashboards beside it from the table below. --check: fails where a file differs.
+
+A panel is (title, the question it answers, unit, [(query, legend)]). In a query `$s` stands for the selector of what was chosen at the top
+(namespace and, on the worker's board, instance) and goes into every selector; $r is the rate's interval.
+"""
+import json
+import os
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def quantiles(metric):
+    return [(f"histogram_quantile({q}, sum by (le) (rate({metric}_bucket{{$s}}[$r])))", f"p{int(q * 100)}") for q in (0.5, 0.9, 0.99)]
+
+
+def rate_by(metric, label):
+    return [(f"sum by ({label}) (rate({metric}{{$s}}[$r]))", "{{" + label + "}}")]
+
+
+def by_instance(metric, legend="{{instance}}"):
+    return [(f"{metric}{{$s}}", legend)]
+
+
+OVERVIEW = [
+    ("Traffic", [
+        ("Requests by outcome", "How many requests end, and how?", "reqps", rate_by("leadline_requests_finished_total", "outcome")),
+        ("Turned away", "How many requests are refused before they begin, and why?", "reqps", rate_by("leadline_requests_rejected_total", "reason")),
+        ("HTTP answers", "Which share of answers are errors?", "reqps", rate_by("leadline_http_responses_total", "class")),
+        ("Tokens", "How much is read and written?", "short", [
+            ("sum(rate(leadline_generation_tokens_total{$s}[$r]))", "generated"),
+            ("sum by (source) (rate(leadline_prompt_tokens_total{$s}[$r]))", "prompt {{source}}")]),
+    ]),
+    ("Latency", [
+        ("First token", "How long do people wait for the first token?", "s", quantiles("leadline_request_ttft_seconds")),
+        ("Between tokens", "How fluent is a stream?", "s", quantiles("leadline_request_inter_token_seconds")),
+        ("Whole request", "How long does a request take from receipt to end?", "s", quantiles("leadline_request_e2e_seconds")),
+        ("Where the time goes", "Is it the queue, the prompt or the answer that takes the time (median)?", "s", [
+            (f"histogram_quantile(0.5, sum by (le) (rate(leadline_request_{part}_seconds_bucket{{$s}}[$r])))", part)
+            for part in ("queue", "prefill", "decode")]),
+        ("Queue", "How long do requests wait for a worker?", "s", quantiles("leadline_request_queue_seconds")),
+    ]),
+    ("Saturation", [
+        ("Requests now", "How many run, and how many wait for what?", "short", [
+            ("sum(leadline_requests_running{$s})", "running"), ("sum by (reason) (leadline_requests_waiting{$s})", "waiting: {{reason}}")]),
+        ("Connections", "How many clients are connected?", "short", by_instance("leadline_http_connections")),
+        ("Prefix hits", "Which share of prompt tokens was not computed again?", "percentunit", [
+            ('sum(rate(leadline_prompt_tokens_total{source="cached",$s}[$r])) / sum(rate(leadline_prompt_tokens_total{$s}[$r]))', "cached")]),
+    ]),
+]
+WORKER = [
+    ("Steps", [
+        ("Step time by stage", "What does a step spend its time on?", "s", [
+            ("sum by (stage) (rate(leadline_step_seconds_sum{$s}[$r])) / ignoring (stage) group_left sum(rate(leadline_steps_total{$s}[$r]))", "{{stage}}")]),
+        ("Forward pass", "How long does the model itself take?", "s", [
+            (f'histogram_quantile({q}, sum by (le) (rate(leadline_step_seconds_bucket{{stage="forward",$s}}[$r])))', f"p{int(q * 100)}")
+            for q in (0.5, 0.9, 0.99)]),
+        ("Steps a second", "Is every worker alive?", "ops", [("rate(leadline_steps_total{$s}[$r])", "{{instance}}")]),
+        ("Age of the running step", "Is a step stuck?", "s", by_instance("leadline_step_age_seconds")),
+        ("Tokens of sequences", "How many tokens are computed, found and sampled?", "short", rate_by("leadline_sequence_tokens_total", "kind")),
+        ("Tokens per step", "How large is the batch that a step decodes?", "short", [
+            ('sum by (instance) (rate(leadline_sequence_tokens_total{kind="generated",$s}[$r])) / sum by (instance) (rate(leadline_steps_total{$s}[$r]))',
+             "{{instance}}")]),
+    ]),
+    ("Sequences", [
+        ("Running", "How many sequences take part in steps?", "short", by_instance("leadline_sequences_running")),
+        ("Waiting", "What do sequences wait for?", "short", [("sum by (reason) (leadline_sequences_waiting{$s})", "{{reason}}")]),
+        ("Ended", "How do sequences end?", "ops", rate_by("leadline_sequences_finished_total", "reason")),
+        ("Queue of the worker", "How long do sequences wait within the worker?", "s", quantiles("leadline_sequence_queue_seconds")),
+    ]),
+    ("Start", [
+        ("Phase", "What is each process doing: loading, ready, draining?", "short", [
+            ("leadline_startup_phase{$s} == 1", "{{instance}} {{phase}}")]),
+        ("Time to start", "How long did each phase of the start take?", "s", [("leadline_startup_seconds{$s}", "{{instance}} {{phase}}")]),
+        ("Weights", "How many bytes of weights does a rank hold?", "bytes", by_instance("leadline_weight_bytes")),
+        ("Ranks", "How many ranks does each worker have?", "short", by_instance("leadline_ranks")),
+    ]),
+    ("Process", [
+        ("Processor", "How many cores are busy?", "short", [("rate(leadline_process_cpu_seconds{$s}[$r])", "{{instance}}")]),
+        ("Memory", "Does memory grow under steady load?", "bytes", by_instance("leadline_process_resident_memory_bytes")),
+        ("Descriptors", "Do descriptors leak?", "short", by_instance("leadline_process_open_descriptors")),
+        ("Up since", "Has a process restarted?", "s", [("time() - leadline_process_start_time_seconds{$s}", "{{instance}}")]),
+    ]),
+]
+KV = [
+    ("Device memory", [
+        ("Pages by state", "How full is the pool, and how much of it can be reused?", "short", [
+            ("sum by (state) (leadline_kv_pages{$s})", "{{state}}")]),
+        ("Pool in use", "Which share of pages is held by running sequences?", "percentunit", [
+            ('sum by (instance) (leadline_kv_pages{state="used",$s}) / sum by (instance) (leadline_kv_pages{$s})', "{{instance}}")]),
+        ("Pool size", "How large is the pool of a rank?", "bytes", by_instance("leadline_kv_pool_bytes")),
+        ("Waiting for pages", "Does the pool hold back work?", "short", [('leadline_sequences_waiting{reason="pages",$s}', "{{instance}}")]),
+    ]),
+    ("Reuse", [
+        ("Prompt tokens found", "Which share of prompt tokens is found in memory?", "percentunit", [
+            ('sum(rate(leadline_sequence_tokens_total{kind="prompt_cached",$s}[$r])) / '
+             'sum(rate(leadline_sequence_tokens_total{kind=~"prompt_cached|prompt_computed",$s}[$r]))', "found")]),
+        ("Preemptions", "How often are sequences put aside, and by which means?", "ops", rate_by("leadline_preemptions_total", "kind")),
+        ("Pages to and from host memory", "How much is swapped?", "ops", rate_by("leadline_swapped_pages_total", "direction")),
+    ]),
+]
+CLUSTER = [
+    ("Routing", [
+        ("Requests per worker", "Is the load even?", "short", [("sum by (worker) (leadline_worker_requests{$s})", "worker {{worker}}")]),
+        ("Links", "Which links are in which state?", "short", [("sum by (state) (leadline_worker_link_state{$s})", "{{state}}")]),
+        ("Ready workers", "How many workers can each coordinator use?", "short", [
+            ('sum by (instance) (leadline_worker_link_state{state="ready",$s})', "{{instance}}")]),
+        ("Coordinators per worker", "Is every coordinator connected to every worker?", "short", by_instance("leadline_coordinator_links")),
+    ]),
+    ("Faults", [
+        ("Migrations", "What became of requests whose worker was lost?", "ops", rate_by("leadline_request_migrations_total", "outcome")),
+        ("Connections to workers", "Does a link flap?", "ops", [("sum by (worker) (rate(leadline_worker_connects_total{$s}[$r]))", "worker {{worker}}")]),
+        ("Links that ended", "Why do links end?", "ops", rate_by("leadline_coordinator_links_ended_total", "reason")),
+        ("Restarts by the supervisor", "Did `leadline up` start something again?", "short", by_instance("leadline_process_restarts_total")),
+        ("Starts in an hour", "Which process starts again and again?", "short", [
+            ("changes(leadline_process_start_time_seconds{$s}[1h])", "{{instance}}")]),
+    ]),
+    ("Stragglers", [
+        ("Slowest and middle worker", "Is one worker slower than its peers?", "s", [
+            ('max(sum by (instance) (rate(leadline_step_seconds_sum{stage="forward",$s}[$r])) / sum by (instance) (rate(leadline_steps_total{$s}[$r])))', "slowest"),
+            ('quantile(0.5, sum by (instance) (rate(leadline_step_seconds_sum{stage="forward",$s}[$r])) / sum by (instance) (rate(leadline_steps_total{$s}[$r])))',
+             "middle")]),
+        ("Versions", "Does everything run the same version?", "short", [("count by (component, version) (leadline_build_info{$s})", "{{component}} {{version}}")]),
+    ]),
+]
+BOARDS = {"overview": ("Leadline: overview", OVERVIEW), "worker": ("Leadline: workers", WORKER), "kv": ("Leadline: KV memory", KV),
+          "cluster": ("Leadline: cluster", CLUSTER)}
+SELECTOR = 'namespace=~"$namespace",instance=~"$instance"'
+
+
+def variable(name, query):
+    return {"name": name, "label": name, "type": "query", "datasource": {"type": "prometheus", "uid": "${datasource}"}, "query": query,
+            "definition": query, "refresh": 2, "includeAll": True, "multi": True, "allValue": ".*", "sort": 1,
+            "current": {"text": "All", "value": "$__all"}}
+
+
+def panel(number, place, title, question, unit, queries):
+    targets = [{"refId": chr(65 + i), "expr": expr.replace("$s", SELECTOR).replace("$r", "$__rate_interval"), "legendFormat": legend,
+                "datasource": {"type": "prometheus", "uid": "${datasource}"}} for i, (expr, legend) in enumerate(queries)]
+    return {"id": number, "type": "timeseries", "title": title, "description": question, "gridPos": place, "targets": targets,
+            "datasource": {"type": "prometheus", "uid": "${datasource}"},
+            "fieldConfig": {"defaults": {"unit": unit, "min": 0, "custom": {"fillOpacity": 8, "showPoints": "never"}}, "overrides": []},
+            "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi", "sort": "desc"}}}
+
+
+def board(name):
+    title, rows = BOARDS[name]
+    panels, y, number = [], 0, 1
+    for row, entries in rows:
+        panels.append({"id": number, "type": "row", "title": row, "collapsed": False, "gridPos": {"h": 1, "w": 24, "x": 0, "y": y}, "panels": []})
+        number, y = number + 1, y + 1
+        for index, entry in enumerate(entries):
+            panels.append(panel(number, {"h": 8, "w": 8, "x": 8 * (index % 3), "y": y + 8 * (index // 3)}, *entry))
+            number += 1
+        y += 8 * ((len(entries) + 2) // 3)
+    templating = [{"name": "datasource", "type": "datasource", "query": "prometheus", "label": "data source"},
+                  variable("namespace", "label_values(leadline_build_info, namespace)"),
+                  variable("instance", 'label_values(leadline_build_info{namespace=~"$namespace"}, instance)')]
+    return {"uid": f"leadline-{name}", "title": title, "tags": ["leadline"], "schemaVersion": 39, "version": 1, "editable": True,
+            "refresh": "10s", "time": {"from": "now-1h", "to": "now"}, "timezone": "browser", "templating": {"list": templating},
+            "links": [{"type": "dashboards", "tags": ["leadline"], "asDropdown": False, "title": "Leadline"}], "panels": panels}
+
+
+def main():
+    wrong = []
+    for name in BOARDS:
+        path, text = os.path.join(HERE, name + ".json"), json.dumps(board(name), indent=1) + "\n"
+        if "--check" not in sys.argv:
+            with open(path, "w") as file:
+                file.write(text)
+        elif not os.path.exists(path) or open(path).read() != text:
+            wrong.append(name)
+    if wrong:
+        print(f"not what make_dashboards.py makes: {', '.join(wrong)}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
