@@ -134,6 +134,7 @@ Result<void> CoordinatorProcess::init() {
   raise_descriptor_limit();
   std::signal(SIGPIPE, SIG_IGN);
   health_.set_phase(StartupPhase::loading);
+  monitoring::register_process_metrics(registry_, "coordinator");
   auto secret = read_secret(config_.control_secret_file);
   if (!secret) return tl::unexpected(secret.error());
   if (auto opened = open_services(*secret); !opened) return opened;

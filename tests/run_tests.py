@@ -22,7 +22,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LEFT_OUT = {"slow", "soak", "sanitizer"}
 PYTHON_TIMEOUT_S = {"quick": 300, "slow": 1800}
-SCRIPT_FOLDERS = ("tests/integration", "deploy/helm/tests", "monitoring/tests")
+SCRIPT_FOLDERS = ("tests/integration", "deploy/docker/tests", "deploy/helm/tests", "monitoring/tests")
 SHOWN_LINES = 60  # of a failed program's output
 
 

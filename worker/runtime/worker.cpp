@@ -11,6 +11,7 @@
 
 #include "monitoring/admin_server.h"
 #include "monitoring/log.h"
+#include "monitoring/process_metrics.h"
 #include "transport/collective/bootstrap.h"
 #include "worker/runtime/follow_loop.h"
 #include "worker/runtime/lead_loop.h"
@@ -104,6 +105,7 @@ Result<void> Rank::start() {
 Result<void> Rank::start_admin() {
   if (!leads()) return {};
   metrics_ = WorkerMetrics::create(registry_, health_);
+  monitoring::register_process_metrics(registry_, "worker");
   health_.set_stall_limit(std::chrono::milliseconds(config_.stall_limit_ms));
   metrics_.ranks.set(ranks_->size());
   if (config_.admin_port < 0) return {};
