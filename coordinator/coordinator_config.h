@@ -28,7 +28,7 @@ struct CoordinatorConfig {
   std::uint32_t max_model_len = 0;         // tokens; 0 = the checkpoint's own
   std::uint32_t text_threads = 2;          // 1..64: JSON, templates, tokeniser
   std::uint64_t worker_stall_ms = 30'000;  // a worker whose step is older gets nothing new
-  bool console = true;  // the web page at /
+  bool console = true;                     // the web page at /
   bool log_json = false;
   std::string log_level = "info";
   Limits limits;
