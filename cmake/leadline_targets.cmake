@@ -2,17 +2,20 @@
 
 add_library(leadline_flags INTERFACE)
 target_include_directories(leadline_flags INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/generated)
-target_compile_options(leadline_flags INTERFACE -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers
-                                                -ffp-contract=off)
+if(LEADLINE_CARRIED)
+  target_include_directories(leadline_flags SYSTEM INTERFACE ${LEADLINE_CARRIED}/include)
+endif()
+target_compile_options(leadline_flags INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wno-unused-parameter;-Wno-missing-field-initializers;-ffp-contract=off>)
 if(LEADLINE_DCHECK)
   target_compile_definitions(leadline_flags INTERFACE LEADLINE_ENABLE_DCHECK=1)
 endif()
 if(LEADLINE_SANITIZE STREQUAL "address")
-  target_compile_options(leadline_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined
-                                                  -fno-omit-frame-pointer -g1)
+  target_compile_options(leadline_flags INTERFACE
+    $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=address,undefined;-fno-sanitize-recover=undefined;-fno-omit-frame-pointer;-g1>)
   target_link_options(leadline_flags INTERFACE -fsanitize=address,undefined)
 elseif(LEADLINE_SANITIZE STREQUAL "thread")
-  target_compile_options(leadline_flags INTERFACE -fsanitize=thread -g1 -Wno-tsan)
+  target_compile_options(leadline_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=thread;-g1;-Wno-tsan>)
   target_link_options(leadline_flags INTERFACE -fsanitize=thread)
 endif()
 

@@ -13,11 +13,17 @@ ParsedFlags parse_worker_flags(int argc, char** argv) {
   app.add_option("--model", c.model_directory, "Hugging Face checkpoint directory")->required();
   app.add_option("--served-model-name", c.served_model_name,
                  "Name in answers; default: the directory's name");
-  app.add_option("--weights", c.weights, "Weight format; auto: the checkpoint's")
-      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "int8"}));
-  app.add_option("--kv-dtype", c.kv_dtype, "KV pages' element type")
-      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}));
+  app.add_option("--weights", c.weights,
+                 "Weight format; auto: the checkpoint's; int8 on CPUs, fp8 and int4 on GPUs")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "int8", "fp8", "int4"}));
+  app.add_option("--kv-dtype", c.kv_dtype, "KV pages' element type; int8 and fp8 on GPUs")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "int8", "fp8"}));
   app.add_option("--device", c.device, "Where the model runs")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  app.add_option("--gpu-memory-utilization", c.gpu_memory_utilization,
+                 "Share of the GPU's free memory to use")
+      ->check(CLI::Range(0.05, 1.0));
+  app.add_flag("--rank-invariant,!--no-rank-invariant", c.rank_invariant,
+               "GPU: the same bits on 1, 2 and 4 ranks, by slices; off: fewer, larger products");
   app.add_option("--max-model-len", c.max_model_len, "Tokens of prompt and answer; 0: the model's own")
       ->check(CLI::Range(0, 1 << 24));
   app.add_option("--max-seqs", c.max_sequences, "Sequences running at once")->check(CLI::Range(1, 1024));

@@ -40,6 +40,22 @@ class BackendConformance : public testing::TestWithParam<std::string> {
   std::unique_ptr<Backend> backend_;
 };
 
+// A device rounds activations to the weights' format on the way into a product; the CPU does not.
+Floats as_multiplied(const std::string& backend, Floats x, DType format) {
+  if (is_device(backend))
+    for (float& v : x) v = static_cast<float>(rounded(v, format));
+  return x;
+}
+
+// Weight formats of a backend that these laws hold for.
+std::vector<DType> formats_of(const std::string& backend) {
+  if (is_device(backend)) return {DType::f32, DType::bf16, DType::f16, DType::i4};
+  return {DType::f32, DType::bf16, DType::f16, DType::i8};
+}
+bool is_quantised(DType format) {
+  return format == DType::i8 || format == DType::i4;
+}
+
 void expect_product(const Floats& out, const Floats& x, const StoredMatrix& w, DType format,
                     const Floats& bias) {
   const std::int64_t k = w.part.in_features, n = w.part.out_features,
@@ -75,7 +91,8 @@ TEST_P(BackendConformance, LinearAgreesWithTheReferenceOnAwkwardShapes) {
       const auto packed = pack(*backend_, w.part, format);
       SCOPED_TRACE(testing::Message()
                    << s.rows << " x " << s.k << " x " << s.n << " " << transport::name_of(format));
-      expect_product(product(*backend_, x, *packed, bias), x, w, format, bias);
+      expect_product(product(*backend_, x, *packed, bias), as_multiplied(GetParam(), x, format), w, format,
+                     bias);
     }
   }
 }
@@ -121,9 +138,9 @@ TEST_P(BackendConformance, ProductsAreBatchAndThreadInvariant) {
   const std::int64_t k = 520, n = 300;
   const Floats x = random.normals(290 * k), bias = random.normals(n);
   const auto threaded = backend_with(GetParam(), 3);
-  for (DType format : {DType::f32, DType::bf16, DType::f16, DType::i8}) {
+  for (DType format : formats_of(GetParam())) {
     for (int slices : {1, 8, 4, 5}) {
-      const StoredMatrix w = random_weights(random, n, k, format == DType::i8 ? DType::bf16 : format);
+      const StoredMatrix w = random_weights(random, n, k, is_quantised(format) ? DType::bf16 : format);
       const auto packed = pack(*backend_, w.part, format, slices),
                  other = pack(*threaded, w.part, format, slices);
       const Floats whole = product(*backend_, x, *packed, bias);
@@ -144,6 +161,7 @@ TEST_P(BackendConformance, SlicedProductsAreRankInvariant) {
   const std::int64_t k = 8 * 72, n = 136;
   const Floats bias = random.normals(n);
   for (auto [rows, format] : {std::pair{1, DType::bf16}, {3, DType::i8}, {20, DType::f16}, {20, DType::i8}}) {
+    if (is_device(GetParam()) && format == DType::i8) format = DType::i4;
     const Floats x = random.normals(rows * k), before = random.normals(rows * n);
     const StoredMatrix w = random_weights(random, n, k, DType::bf16);
     Floats expected;
@@ -213,6 +231,7 @@ Floats int8_reference(const Floats& x, const StoredMatrix& w, int slices) {
 }
 
 TEST_P(BackendConformance, Int8AgreesWithItsDefinitionAndComesNearTheExactProduct) {
+  if (is_device(GetParam())) GTEST_SKIP() << "int8 weights are the CPU's; a device has fp8 and int4";
   Random random(20);
   struct Shape {
     std::int64_t rows, n, k;
@@ -320,6 +339,7 @@ TEST_P(BackendConformance, NoRowsIsNoWork) {
 
 // The arithmetic id has no ISA in it, so the bits must not either.
 TEST_P(BackendConformance, BitsAreThoseOfTheScalarTable) {
+  if (is_device(GetParam())) GTEST_SKIP() << "a device has an arithmetic id of its own";
   const auto scalar = backend_with("scalar");
   Random random(9);
   for (DType format : {DType::f32, DType::bf16, DType::f16, DType::i8}) {
@@ -343,9 +363,9 @@ TEST_P(BackendConformance, BitsAreThoseOfTheScalarTable) {
 TEST_P(BackendConformance, RefusalsNameTheValue) {
   Random random(10);
   const StoredMatrix w = random_weights(random, 8, 16, DType::f32);
-  const auto packed = backend_->pack(std::span(&w.part, 1), DType::fp8, 1);
+  const auto packed = backend_->pack(std::span(&w.part, 1), DType::u8, 1);
   ASSERT_FALSE(packed.has_value());
-  EXPECT_NE(packed.error().message.find("fp8"), std::string::npos);
+  EXPECT_NE(packed.error().message.find("u8"), std::string::npos);
   const auto pool = backend_->allocate_kv(1, 63, DType::bf16);
   ASSERT_FALSE(pool.has_value());
   EXPECT_NE(pool.error().message.find("63"), std::string::npos);
@@ -364,6 +384,8 @@ std::vector<std::string> usable_tables() {
   }
   return names;
 }
+INSTANTIATE_TEST_SUITE_P(Device, BackendConformance, testing::ValuesIn(tests::usable_devices()),
+                         [](const auto& info) { return info.param; });
 INSTANTIATE_TEST_SUITE_P(Cpu, BackendConformance, testing::ValuesIn(usable_tables()),
                          [](const auto& info) { return info.param; });
 

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/device_backends.h"
+#include "tests/support/staged_backend.h"
 #include "worker/backend/backend.h"
 
 namespace leadline::worker::conformance {
@@ -100,7 +102,16 @@ inline StoredMatrix random_weights(Random& random, std::int64_t outputs, std::in
   return m;
 }
 
+inline bool is_device(const std::string& name) {
+  return name.starts_with("cuda");
+}
+
+// A kernel table of the CPU by its name, or a device by its.
 inline std::unique_ptr<Backend> backend_with(const std::string& isa, int threads = 1) {
+  if (is_device(isa)) {
+    auto device = tests::device_backend(isa);
+    return device ? tests::make_staged(std::move(device)) : nullptr;
+  }
   BackendOptions options;
   options.device = "cpu";
   options.isa = isa;

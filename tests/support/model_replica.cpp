@@ -41,13 +41,17 @@ Result<std::unique_ptr<ModelReplica>> ModelReplica::start(const ReplicaOptions& 
 }
 
 Result<void> ModelReplica::start_rank(const ReplicaOptions& options, Rank& rank) {
-  BackendOptions backend_options;
-  backend_options.device = "cpu";
-  backend_options.isa = options.isa;
-  backend_options.threads = options.threads;
-  auto backend = make_backend(backend_options);
-  if (!backend) return tl::unexpected(backend.error());
-  rank.backend = std::move(*backend);
+  if (options.make_backend) {
+    rank.backend = options.make_backend();
+  } else {
+    BackendOptions backend_options;
+    backend_options.device = "cpu";
+    backend_options.isa = options.isa;
+    backend_options.threads = options.threads;
+    auto backend = make_backend(backend_options);
+    if (!backend) return tl::unexpected(backend.error());
+    rank.backend = std::move(*backend);
+  }
 
   TransformerOptions model_options;
   model_options.model_directory = options.model_directory;
@@ -85,6 +89,7 @@ std::vector<std::vector<float>> ModelReplica::step_rank(Rank& rank, const std::v
     r.kv.table = sequence.pages.data();
     r.kv.scale = static_cast<std::uint32_t>(config_.layers) * heads;
     r.kv.head_step = 1;
+    r.decode = feed.decode;
     rows.push_back(r);
     tokens.insert(tokens.end(), feed.tokens.begin(), feed.tokens.end());
     for (std::int32_t i = feed.all_logits ? 0 : r.rows - 1; i < r.rows; ++i)

@@ -4,6 +4,7 @@
 // Thread: one; step() runs the ranks on threads of its own and joins them.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,6 +21,8 @@ struct ReplicaOptions {
   std::string weights = "auto";
   worker::DType kv_dtype = worker::DType::f32;
   int ranks = 1;
+  std::function<std::unique_ptr<worker::Backend>()>
+      make_backend;                // empty: the CPU's, with `isa` and `threads`
   std::string isa;                 // "" = best of this machine
   int threads = 1;                 // of each rank's backend
   std::int32_t max_rows = 64;      // of one step
@@ -32,6 +35,7 @@ struct Feed {
   std::size_t sequence = 0;
   std::vector<std::int32_t> tokens;
   bool all_logits = false;  // of every row; else of the last
+  bool decode = false;      // SequenceRows::decode
 };
 
 class ModelReplica {

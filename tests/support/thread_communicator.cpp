@@ -81,6 +81,12 @@ class ThreadCommunicator final : public transport::Communicator {
     return plan;
   }
 
+  Result<void> check() override {
+    const std::lock_guard lock(group_->mutex);
+    if (!group_->dead.empty()) return monitoring::fail(Errc::rank_lost, group_->dead);
+    return {};
+  }
+
   void fail(std::string_view reason) override {
     const std::lock_guard lock(group_->mutex);
     if (group_->dead.empty()) group_->dead = reason;

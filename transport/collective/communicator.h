@@ -53,6 +53,13 @@ class Communicator {
   // Not blocking: rank_lost once the group is dead. An idle rank 0 asks it between its own waits.
   virtual Result<void> check() { return {}; }
 
+  // Waits for device collectives on `stream`, at most the stall limit, as every other wait; the host's are
+  // done when they return.
+  virtual Result<void> await_stream(StreamHandle stream) {
+    (void)stream;
+    return {};
+  }
+
   // Ends the group: pending and later calls on all ranks return rank_lost with this reason. Any thread.
   virtual void fail(std::string_view reason) = 0;
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 
 #include "worker/backend/cpu/cpu_backend.h"
 #include "worker/backend/cpu/cpu_dispatch.h"
@@ -41,7 +42,14 @@ Result<std::unique_ptr<Backend>> make_cpu(const BackendOptions& options) {
   return cpu::CpuBackend::create(**kernels, pool);
 }
 
-Result<std::unique_ptr<Backend>> no_cuda(const BackendOptions&) {
+CudaCandidate cuda_candidate;  // set once, before other threads exist
+
+bool cuda_usable() {
+  return cuda_candidate.usable != nullptr && cuda_candidate.usable();
+}
+
+Result<std::unique_ptr<Backend>> make_cuda(const BackendOptions& options) {
+  if (cuda_candidate.make != nullptr) return cuda_candidate.make(options);
   return monitoring::fail(
       Errc::configuration,
       "device cuda: this build has no CUDA backend (built without the CUDA toolkit); use cpu or auto");
@@ -55,11 +63,37 @@ struct BackendCandidate {
 
 // In order of preference for "auto".
 const BackendCandidate kCandidates[] = {
-    {"cuda", [] { return false; }, no_cuda},
+    {"cuda", cuda_usable, make_cuda},
     {"cpu", [] { return true; }, make_cpu},
 };
 
 }  // namespace
+
+void Backend::upload(void* device, const void* host, std::int64_t bytes) {
+  if (bytes > 0) std::memcpy(device, host, static_cast<std::size_t>(bytes));
+}
+
+void Backend::download(void* host, const void* device, std::int64_t bytes) {
+  if (bytes > 0) std::memcpy(host, device, static_cast<std::size_t>(bytes));
+}
+
+Result<WeightPart> Backend::resident(const WeightPart& table, std::unique_ptr<Buffer>&) {
+  return table;
+}
+
+void Backend::read_units(const KvPool& pool, std::span<const std::uint32_t> units, std::byte* host) {
+  for (std::size_t i = 0; i < units.size(); ++i)
+    read_unit(pool, units[i], host + i * static_cast<std::size_t>(pool.unit_bytes()));
+}
+
+void Backend::write_units(KvPool& pool, std::span<const std::uint32_t> units, const std::byte* host) {
+  for (std::size_t i = 0; i < units.size(); ++i)
+    write_unit(pool, units[i], host + i * static_cast<std::size_t>(pool.unit_bytes()));
+}
+
+void register_cuda(const CudaCandidate& candidate) {
+  cuda_candidate = candidate;
+}
 
 Result<std::unique_ptr<Backend>> make_backend(const BackendOptions& options) {
   const bool any = options.device == "auto" || options.device.empty();

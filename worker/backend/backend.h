@@ -31,7 +31,8 @@
 
 namespace leadline::worker {
 
-// Device memory, zeroed, aligned to 64 bytes (CPU) or 256 (GPU). Freed with the handle.
+// Device memory, zeroed, aligned to 64 bytes (CPU) or 256 (GPU). Freed with the handle. data() is an address
+// of the device: host code touches what is behind it through Backend::upload and download only.
 class Buffer {
  public:
   virtual ~Buffer() = default;
@@ -62,6 +63,14 @@ struct HeadNorm {            // Qwen3's per-head RMS norm of q and k before RoPE
   float eps = 0;
 };
 
+// What one step runs, for Backend::begin_step: the very arrays that embed, rope_write_kv, attention and
+// gather_rows are then called with (bases of the KV tables may all move by one amount from layer to layer).
+struct StepRows {
+  std::span<const std::int32_t> tokens;
+  std::span<const SequenceRows> sequences;
+  std::span<const std::int32_t> logit_rows;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -73,13 +82,36 @@ class Backend {
   virtual Result<std::unique_ptr<KvPool>> allocate_kv(std::uint32_t units, std::int32_t head_dim,
                                                       DType dtype) = 0;
 
+  // Matrices, vectors, tables of angles and slot biases that ops take are device memory; ids, rows, sequences
+  // and their tables are host memory. Both copies are done when they return, ordered after earlier ops.
+  virtual void upload(void* device, const void* host, std::int64_t bytes);
+  virtual void download(void* host, const void* device, std::int64_t bytes);
+  [[nodiscard]] virtual bool host_addressable() const { return true; }  // host code may follow data()
+  // A checkpoint's table as embed wants it: on the CPU the part itself, else a copy that `holder` keeps.
+  virtual Result<WeightPart> resident(const WeightPart& table, std::unique_ptr<Buffer>& holder);
+  // Where ops are ordered, for the communicator's device collectives; null on the CPU.
+  [[nodiscard]] virtual void* stream() { return nullptr; }
+  // Bytes that KV pages and buffers may still take, of the device's; -1: it is the host's memory.
+  [[nodiscard]] virtual std::int64_t free_bytes() { return -1; }
+
+  // Around the ops of one step, so that a device takes its inputs over once; ops work without it too.
+  virtual void begin_step(const StepRows& rows) { (void)rows; }
+  virtual void end_step() {}
+  // Runs `body`, a fixed order of ops on the begun step; a device may record it and replay the record for a
+  // step of the same shape and `tag` (which names what the body does: layers, exit). Fails as body does.
+  virtual Result<void> run_recorded(std::uint64_t tag, const std::function<Result<void>()>& body) {
+    (void)tag;
+    return body();
+  }
+
   // Stacks parts along out_features into one packed matrix of `format` (f32, bf16, f16; i8, i4 with the CPU
   // engine issue). All parts have the same in_features. slices: equal cuts along in_features, REQUIRES
   // in_features % slices == 0.
   virtual Result<std::unique_ptr<PackedMatrix>> pack(std::span<const WeightPart> parts, DType format,
                                                      int slices) = 0;
 
-  // out[rows, hidden] = table[ids[r]] widened to f32. REQUIRES 0 <= id < table.out_features.
+  // out[rows, hidden] = table[ids[r]] widened to f32. REQUIRES 0 <= id < table.out_features, table of
+  // resident().
   virtual void embed(const WeightPart& table, std::span<const std::int32_t> ids, FloatMatrix out) = 0;
 
   // out[rows, n] = x / rms(x) * weight[n]. out may alias x.
@@ -122,6 +154,9 @@ class Backend {
   virtual void copy_unit(KvPool& pool, std::uint32_t from, std::uint32_t to) = 0;
   virtual void read_unit(const KvPool& pool, std::uint32_t unit, std::byte* host) = 0;
   virtual void write_unit(KvPool& pool, std::uint32_t unit, const std::byte* host) = 0;
+  // The same for several: host holds them end to end, unit_bytes each. A device takes them in one go.
+  virtual void read_units(const KvPool& pool, std::span<const std::uint32_t> units, std::byte* host);
+  virtual void write_units(KvPool& pool, std::span<const std::uint32_t> units, const std::byte* host);
 };
 
 struct BackendOptions {
@@ -130,8 +165,17 @@ struct BackendOptions {
       "";           // "" = best of the host; scalar | avx2 | avx512 | avx512vnni | amx; also LEADLINE_CPU_ISA
   int threads = 0;  // 0 = cores of this process divided by the ranks on this machine, at least 1
   int rank_on_host = 0, ranks_on_host = 1;
+  double gpu_memory_utilization = 0.9;  // share of the device's free memory that may be used; (0, 1]
+  bool rank_invariant = true;           // cuda: slice trees (X2); false: fewer, larger products
+  bool poison = false;                  // cuda: outputs are filled with NaN before each op, for tests
   std::function<void(std::string_view message)> log;  // told once what was chosen and why; null: silent
 };
+// How a build with the CUDA backend makes it known (worker/main, tests): "auto" prefers it where usable().
+struct CudaCandidate {
+  bool (*usable)() = nullptr;
+  Result<std::unique_ptr<Backend>> (*make)(const BackendOptions&) = nullptr;
+};
+void register_cuda(const CudaCandidate& candidate);
 Result<std::unique_ptr<Backend>> make_backend(const BackendOptions& options);
 
 }  // namespace leadline::worker

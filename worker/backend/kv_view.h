@@ -41,6 +41,8 @@ struct SequenceRows {
   std::int32_t first_position = 0;  // logical: RoPE angle of the first row
   std::int32_t kv_before = 0;  // physical slots that exist before this step; row i writes slot kv_before + i
   KvTable kv;                  // of the layer at hand; the transformer advances `base` per layer
+  bool decode =
+      false;  // generated or verified rows, not a prompt's: a device may have another arithmetic for them
 };
 
 struct AttentionShape {

@@ -38,8 +38,10 @@ class RankTransformer final : public Transformer {
   // The parts that a step is made of. Between begin and logits_at_exit, run_layers may stop and go on at any
   // layer.
   void begin(const StepBatch& batch);
+  void embed(const StepBatch& batch);
   Result<void> run_layers(const StepBatch& batch, KvPool& pool, std::int32_t first, std::int32_t last);
-  Result<ConstFloatMatrix> logits_at_exit(const StepBatch& batch);
+  Result<void> logits_at_exit(const StepBatch& batch);
+  [[nodiscard]] ConstFloatMatrix where_logits_are(const StepBatch& batch) const;
 
   Result<void> attention(std::int32_t layer, std::int64_t rows, KvPool& pool);
   Result<void> feed_forward(std::int32_t layer, std::int64_t rows);
@@ -63,6 +65,7 @@ class RankTransformer final : public Transformer {
   Activations activations_;
   std::vector<SequenceRows> sequences_;  // with kv.base of the layer at hand
   std::vector<std::int32_t> iota_;       // 0, 1, 2, ... max_logit_rows
+  std::vector<float> host_logits_;       // where the device's memory is not the host's
 };
 
 Result<void> lost(const transport::Result<void>& result) {
@@ -114,8 +117,10 @@ Result<void> RankTransformer::load_rope(std::int32_t positions) {
   rope_sin_ = std::move(*sin);
   rope_ = {static_cast<const float*>(rope_cos_->data()), static_cast<const float*>(rope_sin_->data()),
            positions};
-  fill_rope_angles(config_, positions, {static_cast<float*>(rope_cos_->data()), entries},
-                   {static_cast<float*>(rope_sin_->data()), entries});
+  std::vector<float> cosines(entries), sines(entries);
+  fill_rope_angles(config_, positions, cosines, sines);
+  backend_.upload(rope_cos_->data(), cosines.data(), bytes);
+  backend_.upload(rope_sin_->data(), sines.data(), bytes);
   return {};
 }
 
@@ -139,10 +144,14 @@ void RankTransformer::check_batch(const StepBatch& batch) const {
     LEADLINE_CHECK(row >= 0 && row < rows, "logit row beyond the step");
 }
 
-// x = embedding of the tokens, everywhere whole.
 void RankTransformer::begin(const StepBatch& batch) {
   check_batch(batch);
   sequences_.assign(batch.sequences.begin(), batch.sequences.end());
+  backend_.begin_step({batch.tokens, sequences_, batch.logit_rows});
+}
+
+// x = embedding of the tokens, everywhere whole.
+void RankTransformer::embed(const StepBatch& batch) {
   backend_.embed(weights_.embedding, batch.tokens,
                  activations_.residual(static_cast<std::int64_t>(batch.tokens.size())));
 }
@@ -203,7 +212,7 @@ Result<void> RankTransformer::add_to_residual(std::int64_t rows, std::span<const
     const FloatMatrix own = activations_.own_partial(rows);
     const std::span<const float> sent(own.data, static_cast<std::size_t>(own.rows * own.cols));
     if (auto gathered =
-            lost(ranks_.all_gather(std::as_bytes(sent), std::as_writable_bytes(partials), nullptr));
+            lost(ranks_.all_gather(std::as_bytes(sent), std::as_writable_bytes(partials), backend_.stream()));
         !gathered)
       return gathered;
   }
@@ -213,10 +222,10 @@ Result<void> RankTransformer::add_to_residual(std::int64_t rows, std::span<const
 
 // Final norm and head on whatever layer's output stands in x; each rank its share of the vocabulary, rank 0
 // gets all.
-Result<ConstFloatMatrix> RankTransformer::logits_at_exit(const StepBatch& batch) {
+Result<void> RankTransformer::logits_at_exit(const StepBatch& batch) {
   const auto rows = static_cast<std::int64_t>(batch.logit_rows.size());
   const bool leads = plan_.rank == 0;
-  if (rows == 0) return ConstFloatMatrix(nullptr, 0, config_.vocab);
+  if (rows == 0) return {};
   const FloatMatrix chosen = activations_.chosen(rows);
   backend_.gather_rows(activations_.residual(static_cast<std::int64_t>(batch.tokens.size())),
                        batch.logit_rows, chosen);
@@ -230,9 +239,11 @@ Result<ConstFloatMatrix> RankTransformer::logits_at_exit(const StepBatch& batch)
   if (plan_.ranks > 1) {
     const std::span<const float> sent(share.data, static_cast<std::size_t>(rows * share.cols));
     const std::span<float> all = leads ? activations_.shares(rows) : std::span<float>();
-    if (auto got = lost(ranks_.gather(std::as_bytes(sent), std::as_writable_bytes(all), 0, nullptr)); !got)
-      return tl::unexpected(got.error());
-    if (!leads) return ConstFloatMatrix(nullptr, 0, config_.vocab);
+    if (auto got =
+            lost(ranks_.gather(std::as_bytes(sent), std::as_writable_bytes(all), 0, backend_.stream()));
+        !got)
+      return got;
+    if (!leads) return {};
     for (int rank = 0; rank < plan_.ranks; ++rank) {  // (ranks, rows, share) -> (rows, ranks * share)
       const FloatMatrix columns(logits.data + rank * plan_.vocab_share, rows, plan_.vocab_share,
                                 logits.row_stride);
@@ -240,13 +251,36 @@ Result<ConstFloatMatrix> RankTransformer::logits_at_exit(const StepBatch& batch)
                            columns);
     }
   }
-  return ConstFloatMatrix(logits.data, rows, config_.vocab, logits.row_stride);
+  return {};
 }
 
 Result<ConstFloatMatrix> RankTransformer::forward(const StepBatch& batch, KvPool& pool) {
   begin(batch);
-  if (auto ran = run_layers(batch, pool, 0, config_.layers); !ran) return tl::unexpected(ran.error());
-  return logits_at_exit(batch);
+  ConstFloatMatrix logits = where_logits_are(batch);
+  const auto tag = reinterpret_cast<std::uintptr_t>(&pool);  // a record holds the pool's addresses
+  auto ran = backend_.run_recorded(tag, [&]() -> Result<void> {
+    embed(batch);
+    if (auto layers = run_layers(batch, pool, 0, config_.layers); !layers) return layers;
+    return logits_at_exit(batch);
+  });
+  backend_.end_step();
+  if (!ran) return tl::unexpected(ran.error());
+  if (plan_.ranks > 1 && !backend_.host_addressable())
+    if (auto finished = lost(ranks_.await_stream(backend_.stream())); !finished)
+      return tl::unexpected(finished.error());
+  if (logits.rows == 0 || backend_.host_addressable()) return logits;
+  host_logits_.resize(static_cast<std::size_t>(logits.rows * logits.row_stride));
+  backend_.download(host_logits_.data(), logits.data,
+                    static_cast<std::int64_t>(host_logits_.size() * sizeof(float)));
+  return ConstFloatMatrix(host_logits_.data(), logits.rows, logits.cols, logits.row_stride);
+}
+
+// The same for every step of this shape, so that a recorded step need not say it.
+ConstFloatMatrix RankTransformer::where_logits_are(const StepBatch& batch) const {
+  const auto rows = static_cast<std::int64_t>(batch.logit_rows.size());
+  if (rows == 0 || plan_.rank != 0) return ConstFloatMatrix(nullptr, 0, config_.vocab);
+  const FloatMatrix logits = activations_.logits(rows);
+  return ConstFloatMatrix(logits.data, rows, config_.vocab, logits.row_stride);
 }
 
 Result<void> check_options(const ModelConfig& config, const TransformerOptions& options) {

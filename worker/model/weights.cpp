@@ -109,7 +109,8 @@ Result<std::span<const float>> Loader::vector(std::span<const Cut> cuts) {
   for (const Cut& cut : cuts) total += cut.columns.count;
   auto buffer = backend_.allocate(total * std::int64_t{sizeof(float)}, cuts[0].name);
   if (!buffer) return tl::unexpected(buffer.error());
-  const std::span<float> out(static_cast<float*>((*buffer)->data()), static_cast<std::size_t>(total));
+  std::vector<float> values(static_cast<std::size_t>(total));
+  const std::span<float> out(values);
   std::size_t at = 0;
   for (const Cut& cut : cuts) {
     const std::array shape{cut.all_columns};
@@ -120,9 +121,11 @@ Result<std::span<const float>> Loader::vector(std::span<const Cut> cuts) {
     at += count;
     done_ += count * transport::bits_of(*(*tensor)->dtype) / 8;
   }
+  backend_.upload((*buffer)->data(), values.data(), total * std::int64_t{sizeof(float)});
+  const std::span<const float> made(static_cast<const float*>((*buffer)->data()), values.size());
   weights_.bytes += (*buffer)->bytes();
   weights_.vectors.push_back(std::move(*buffer));
-  return std::span<const float>(out);
+  return made;
 }
 
 Result<std::span<const float>> Loader::whole_vector(const std::string& name, std::int64_t size) {
@@ -190,7 +193,10 @@ Result<void> Loader::ends() {
   const Cut table{"model.embed_tokens.weight", config_.vocab, config_.hidden, {0, config_.vocab}, whole};
   const std::uint64_t before = done_;
   if (auto r = put(part(table), weights_.embedding); !r) return r;
-  done_ = before;  // the table is not read now
+  done_ = before;  // the table is not read now, unless the device keeps a copy
+  if (auto r = put(backend_.resident(weights_.embedding, weights_.embedding_copy), weights_.embedding); !r)
+    return r;
+  if (weights_.embedding_copy) weights_.bytes += weights_.embedding_copy->bytes();
   if (auto r = put(whole_vector("model.norm.weight", config_.hidden), weights_.final_norm); !r) return r;
   if (plan_.vocab.count == 0) return {};
   const Cut head{config_.tied_head ? table.name : "lm_head.weight", config_.vocab, config_.hidden,
@@ -232,11 +238,12 @@ Result<Weights> Weights::load(const WeightFile& file, const ModelConfig& config,
 }
 
 Result<DType> weight_format(const std::string& wanted, const ModelConfig& config, const WeightFile& file) {
-  for (const DType known : {DType::f32, DType::bf16, DType::f16, DType::i8})
+  for (const DType known : {DType::f32, DType::bf16, DType::f16, DType::i8, DType::fp8, DType::i4})
     if (wanted == transport::name_of(known)) return known;
   if (wanted != "auto")
-    return monitoring::fail(Errc::configuration,
-                            "weights = " + wanted + ": auto, f32, bf16, f16 or int8 are possible");
+    return monitoring::fail(
+        Errc::configuration,
+        "weights = " + wanted + ": auto, f32, bf16, f16, int8, and on GPUs fp8 and int4 are possible");
   if (config.dtype_stated) return config.dtype;
   const Tensor* table = file.find("model.embed_tokens.weight");
   return table != nullptr && table->dtype ? *table->dtype : DType::f32;

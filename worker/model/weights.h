@@ -33,7 +33,8 @@ struct LayerWeights {
 };
 
 struct Weights {
-  WeightPart embedding;  // (all V, D), in the mapped file
+  WeightPart embedding;                    // (all V, D), in the mapped file, or in embedding_copy
+  std::unique_ptr<Buffer> embedding_copy;  // where the device cannot read the file
   std::vector<LayerWeights> layers;
   std::span<const float> final_norm;   // (D)
   std::unique_ptr<PackedMatrix> head;  // (V, D); null where this rank's share is empty

@@ -1,6 +1,7 @@
 #include "worker/runtime/step_executor.h"
 
 #include <chrono>
+#include <numeric>
 #include <string>
 
 namespace leadline::worker {
@@ -28,20 +29,20 @@ StepExecutor::StepExecutor(Backend& backend, Transformer& transformer, KvPool& p
 Result<void> StepExecutor::move_pages(const StepPlan& plan) {
   const std::uint32_t units = geometry_.units_per_page();
   const std::size_t unit_bytes = static_cast<std::size_t>(pool_.unit_bytes());
-  const auto host_unit = [&](HostPageId host, std::uint32_t unit) {
-    return host_.get() + (static_cast<std::size_t>(host.value) * units + unit) * unit_bytes;
+  const auto host_page = [&](HostPageId host) {
+    return host_.get() + static_cast<std::size_t>(host.value) * units * unit_bytes;
   };
   for (const auto* swaps : {&plan.swap_out, &plan.swap_in}) {
     for (const PageSwap& swap : *swaps) {
       if (swap.page.value >= geometry_.pages) return bad_page("page", swap.page.value, geometry_.pages);
       if (swap.host.value >= geometry_.host_pages)
         return bad_page("host page", swap.host.value, geometry_.host_pages);
-      for (std::uint32_t unit = 0; unit < units; ++unit) {
-        if (swaps == &plan.swap_out)
-          backend_.read_unit(pool_, swap.page.value * units + unit, host_unit(swap.host, unit));
-        else
-          backend_.write_unit(pool_, swap.page.value * units + unit, host_unit(swap.host, unit));
-      }
+      units_.resize(units);
+      std::iota(units_.begin(), units_.end(), swap.page.value * units);
+      if (swaps == &plan.swap_out)
+        backend_.read_units(pool_, units_, host_page(swap.host));
+      else
+        backend_.write_units(pool_, units_, host_page(swap.host));
     }
   }
   for (const PageCopy& copy : plan.copies) {
@@ -77,6 +78,9 @@ Result<void> StepExecutor::lay_out_rows(const StepPlan& plan, StepResult& result
     rows.kv.table = tables_.data() + table_at;
     rows.kv.scale = geometry_.units_per_page();
     rows.kv.head_step = 1;
+    // What the plan says of it: one row with logits goes on a sequence, logits of all rows verify drafts.
+    rows.decode = sequence.logits == LogitsWanted::all ||
+                  (sequence.logits == LogitsWanted::last && sequence.tokens.size() == 1);
     rows_.push_back(rows);
     tokens_.insert(tokens_.end(), sequence.tokens.begin(), sequence.tokens.end());
     const std::int32_t end = static_cast<std::int32_t>(tokens_.size());

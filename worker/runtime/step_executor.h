@@ -50,6 +50,7 @@ class StepExecutor {
   std::vector<std::int32_t> tokens_;
   std::vector<SequenceRows> rows_;
   std::vector<std::int32_t> logit_rows_;
+  std::vector<std::uint32_t> units_;   // of one page
   std::vector<std::uint32_t> tables_;  // page tables of all sequences, end to end
 };
 

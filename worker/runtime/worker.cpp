@@ -13,6 +13,7 @@
 #include "monitoring/log.h"
 #include "monitoring/process_metrics.h"
 #include "transport/collective/bootstrap.h"
+#include "transport/collective/nccl_communicator.h"
 #include "worker/runtime/follow_loop.h"
 #include "worker/runtime/lead_loop.h"
 #include "worker/runtime/memory_plan.h"
@@ -53,11 +54,9 @@ class Rank {
   void set_phase(StartupPhase phase, WorkerPhase wire) {
     health_.set_phase(phase);
     status_.phase = wire;
-    if (leads()) publish_phase(phase);
   }
 
  private:
-  void publish_phase(StartupPhase phase);
   Result<void> start_admin();
   Result<void> load_model();
   Result<void> size_memory();
@@ -84,19 +83,7 @@ class Rank {
   PageGeometry geometry_;
   std::unique_ptr<StepExecutor> executor_;
   std::atomic<bool> serving_{false};
-  // Only while starting, so only this thread: a signal's phases come after `ready`.
-  StartupPhase starting_phase_ = StartupPhase::starting;
-  std::chrono::steady_clock::time_point phase_since_ = std::chrono::steady_clock::now();
 };
-
-void Rank::publish_phase(StartupPhase phase) {
-  metrics_.startup_phase.set(phase);
-  if (phase > StartupPhase::ready || starting_phase_ >= StartupPhase::ready) return;
-  const auto now = std::chrono::steady_clock::now();
-  metrics_.startup_seconds[starting_phase_].set(std::chrono::duration<double>(now - phase_since_).count());
-  starting_phase_ = phase;
-  phase_since_ = now;
-}
 
 Result<void> Rank::start() {
   transport::BootstrapOptions options;
@@ -146,12 +133,21 @@ Result<void> Rank::load_model() {
   BackendOptions options;
   options.device = config_.device;
   options.threads = config_.threads;
+  options.gpu_memory_utilization = config_.gpu_memory_utilization;
+  options.rank_invariant = config_.rank_invariant;
+  options.log = [](std::string_view line) { monitoring::log_info("backend", {{"says", line}}); };
   options.ranks_on_host = environment_int("OMPI_COMM_WORLD_LOCAL_SIZE", ranks_->size());
   options.rank_on_host =
       std::atoi(std::getenv("OMPI_COMM_WORLD_LOCAL_RANK") ? std::getenv("OMPI_COMM_WORLD_LOCAL_RANK") : "0");
   auto backend = make_backend(options);
   if (!backend) return tl::unexpected(backend.error());
   backend_ = std::move(*backend);
+  if (backend_->stream() != nullptr && ranks_->size() > 1) {  // tensors lie in GPUs: NCCL carries them
+    auto wrapped =
+        transport::wrap_for_device(std::move(ranks_), std::chrono::milliseconds(config_.stall_limit_ms));
+    if (!wrapped) return monitoring::fail(Errc::configuration, wrapped.error().message);
+    ranks_ = std::move(*wrapped);
+  }
   TransformerOptions load;
   load.model_directory = config_.model_directory;
   load.weights = config_.weights;
@@ -167,8 +163,13 @@ Result<void> Rank::load_model() {
   if (!transformer) return tl::unexpected(transformer.error());
   transformer_ = std::move(*transformer);
   metrics_.weight_bytes.set(static_cast<double>(transformer_->weight_bytes()));
+  // "auto" follows the weights where they have a format that pages have without scales; else the checkpoint.
   const std::string kv = config_.kv_dtype != "auto" ? config_.kv_dtype : config_.weights;
-  kv_dtype_ = kv == "f32" ? DType::f32 : kv == "bf16" ? DType::bf16 : kv == "f16" ? DType::f16 : model_.dtype;
+  kv_dtype_ = model_.dtype;
+  for (const DType plain : {DType::f32, DType::bf16, DType::f16})
+    if (kv == transport::name_of(plain)) kv_dtype_ = plain;
+  for (const DType scaled : {DType::i8, DType::fp8})
+    if (config_.kv_dtype == transport::name_of(scaled)) kv_dtype_ = scaled;
   return {};
 }
 
@@ -190,6 +191,7 @@ Result<void> Rank::size_memory() {
   request.swap_bytes = config_.swap_bytes;
   request.page_bytes = (*probe)->unit_bytes() * geometry_.units_per_page();
   request.available_bytes = available_memory_bytes();
+  request.device_bytes = backend_->free_bytes();
   request.ranks_on_host = environment_int("OMPI_COMM_WORLD_LOCAL_SIZE", ranks_->size());
   request.max_sequences = config_.max_sequences;
   request.max_model_len = static_cast<std::int32_t>(max_model_len_);

@@ -1,0 +1,159 @@
+#pragma once
+// CudaBackend: the ops of Backend as launches on one stream of a Runtime. Not the arithmetic (row_kernels.h,
+// kv_kernels.h, cuBLASLt), not the choice of kernels (kernel_select) and not CUDA's calls (device_runtime).
+//
+// Thread: one owner. Invariants:
+//   1. No op waits for the device: only upload, download, read_units and, when a staging buffer is still on
+//   its way,
+//      begin_step do. Ops are ordered by the stream, copies of pages by events between it and the copy
+//      stream.
+//   2. Products of prompt rows and of decode or verification rows are two arithmetics, each fixed over row
+//   counts; a
+//      step's rows are cut into runs of one class. The class is in the arithmetic id.
+//   3. Scratch grows outside of recorded steps only; growing drops what was recorded.
+
+#include <array>
+#include <map>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "worker/backend/backend.h"
+#include "worker/backend/cuda/arena.h"
+#include "worker/backend/cuda/kernel_select.h"
+#include "worker/backend/cuda/packed_matrix.h"
+#include "worker/backend/cuda/page_copier.h"
+#include "worker/backend/cuda/step_tables.h"
+
+namespace leadline::worker::cuda {
+
+class CudaKvPool;
+
+class CudaBackend final : public Backend {
+ public:
+  // configuration: a chip before sm_80; out_of_memory with the numbers.
+  static Result<std::unique_ptr<Backend>> create(std::unique_ptr<Runtime> runtime,
+                                                 const BackendOptions& options);
+  ~CudaBackend() override;
+
+  std::string_view name() const override { return name_; }
+  std::string arithmetic_id() const override;
+  Result<std::unique_ptr<Buffer>> allocate(std::int64_t bytes, std::string_view what) override;
+  Result<std::unique_ptr<KvPool>> allocate_kv(std::uint32_t units, std::int32_t head_dim,
+                                              DType dtype) override;
+  void upload(void* device, const void* host, std::int64_t bytes) override;
+  void download(void* host, const void* device, std::int64_t bytes) override;
+  bool host_addressable() const override { return false; }
+  Result<WeightPart> resident(const WeightPart& table, std::unique_ptr<Buffer>& holder) override;
+  void* stream() override { return stream_.get(); }
+  std::int64_t free_bytes() override;
+  void begin_step(const StepRows& rows) override;
+  void end_step() override;
+  Result<void> run_recorded(std::uint64_t tag, const std::function<Result<void>()>& body) override;
+  Result<std::unique_ptr<PackedMatrix>> pack(std::span<const WeightPart> parts, DType format,
+                                             int slices) override;
+  void embed(const WeightPart& table, std::span<const std::int32_t> ids, FloatMatrix out) override;
+  void rms_norm(ConstFloatMatrix x, std::span<const float> weight, float eps, FloatMatrix out) override;
+  void linear(ConstFloatMatrix x, const PackedMatrix& w, std::span<const float> bias,
+              FloatMatrix out) override;
+  void linear_sliced(ConstFloatMatrix x, const PackedMatrix& w, FloatMatrix out) override;
+  void add_partials(std::span<const float> partials, int ranks, std::span<const float> bias,
+                    FloatMatrix residual) override;
+  void rope_write_kv(FloatMatrix qkv, const AttentionShape& shape, const RopeTable& rope,
+                     const HeadNorm& norm, std::span<const SequenceRows> sequences, KvPool& pool) override;
+  void attention(ConstFloatMatrix qkv, const AttentionShape& shape, std::span<const SequenceRows> sequences,
+                 const KvPool& pool, FloatMatrix out, std::span<float> lse) override;
+  void silu_mul(ConstFloatMatrix gate_up, FloatMatrix out) override;
+  void gather_rows(ConstFloatMatrix x, std::span<const std::int32_t> rows, FloatMatrix out) override;
+  void copy_unit(KvPool& pool, std::uint32_t from, std::uint32_t to) override;
+  void read_unit(const KvPool& pool, std::uint32_t unit, std::byte* host) override;
+  void write_unit(KvPool& pool, std::uint32_t unit, const std::byte* host) override;
+  void read_units(const KvPool& pool, std::span<const std::uint32_t> units, std::byte* host) override;
+  void write_units(KvPool& pool, std::span<const std::uint32_t> units, const std::byte* host) override;
+
+  // Features of logits rows (log-sum, entropy, the largest few), in one small copy to the host.
+  void features(ConstFloatMatrix logits, std::int32_t vocab, std::span<LogitFeatures> out);
+
+  [[nodiscard]] Runtime& runtime() { return *runtime_; }
+  [[nodiscard]] std::string memory_table() const { return arena_->table(); }
+  [[nodiscard]] std::size_t recorded_steps() const { return graphs_.size(); }
+
+ private:
+  struct Scratch {
+    const char* what;
+    ArenaPiece piece;
+  };
+  struct ClassRun {
+    std::int64_t first, rows;
+    ProductClass product_class;
+  };
+  // Everything that a recorded step bakes in.
+  using GraphKey =
+      std::tuple<std::uint64_t, std::int32_t, std::int32_t, std::int32_t, std::int32_t, std::int32_t>;
+  struct Recorded {
+    int runs = 0;
+    Graph graph;
+  };
+  // The image of a call's or of the begun step's sequences, on the device.
+  struct Located {
+    StepImage image;
+    StepLayout layout;
+  };
+
+  CudaBackend(std::unique_ptr<Runtime> runtime, const BackendOptions& options);
+  template <typename Args>
+  void launch(KernelId kernel, const Grid& grid, const Args& args, const char* stage,
+              std::int64_t shared_bytes = 0) {
+    if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+    runtime_->launch({kernel, grid, shared_bytes, &args, sizeof args, stage}, stream_.get());
+  }
+  void* grow(Scratch& scratch, std::int64_t bytes);
+  void poison(FloatMatrix out);
+  void send_tables();
+  Located locate(std::span<const SequenceRows> sequences, const AttentionShape& shape);
+  const std::int32_t* device_ids(std::span<const std::int32_t> ids);
+  void product(ConstFloatMatrix x, const CudaPackedMatrix& w, std::span<const float> bias, FloatMatrix out);
+  void product_run(ConstFloatMatrix x, const CudaPackedMatrix& w, FloatMatrix out,
+                   ProductClass product_class);
+  void dense_product(ConstFloatMatrix x, const CudaPackedMatrix& w, FloatMatrix out,
+                     const ProductChoice& choice, ProductClass product_class);
+  std::vector<ClassRun> runs_of(std::int64_t rows) const;
+  [[nodiscard]] Result<void> record(const GraphKey& key, const std::function<Result<void>()>& body);
+
+  // Constant after create.
+  const std::unique_ptr<Runtime> runtime_;
+  const BackendOptions options_;
+  const DeviceInfo info_;
+  const std::string name_;
+  std::unique_ptr<Arena> arena_;
+  Stream stream_;
+  std::unique_ptr<PageCopier> copier_;
+
+  // Scratch, owned by the step thread.
+  Scratch cast_{"products: activations", {}}, row_scales_{"products: row scales", {}},
+      parts_{"products: slices", {}}, widened_{"products: widened weights", {}},
+      states_{"attention: splits", {}}, tables_{"step tables", {}}, ids_{"ids", {}},
+      features_{"features", {}};
+
+  // The step at hand.
+  StepTables step_tables_;
+  StepLayout layout_;
+  StepRows step_;
+  bool in_step_ = false, capturing_ = false;
+  bool tables_known_ = false;  // the image on the device has the step's tiles
+  struct Staging {
+    PinnedMemory memory;
+    std::int64_t bytes = 0;
+    Event sent;
+    bool used = false;
+  };
+  std::array<Staging, 2> staging_;
+  std::size_t next_staging_ = 0;
+  std::int32_t step_kv_heads_ = 0, step_group_ = 0;  // of the model, known from its first attention
+  std::map<GraphKey, Recorded> graphs_;
+};
+
+constexpr std::size_t kMaxGraphs = 256;  // recorded steps kept; beyond, steps run as they are
+
+}  // namespace leadline::worker::cuda

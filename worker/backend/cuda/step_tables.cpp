@@ -1,0 +1,94 @@
+#include "worker/backend/cuda/step_tables.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "monitoring/check.h"
+#include "worker/backend/cuda/kernel_select.h"
+
+namespace leadline::worker::cuda {
+
+namespace {
+
+std::uint32_t append(std::vector<std::uint32_t>& words, const void* data, std::size_t bytes) {
+  const auto at = static_cast<std::uint32_t>(words.size());
+  words.resize(words.size() + (bytes + 3) / 4);
+  if (bytes > 0) std::memcpy(words.data() + at, data, bytes);
+  return at;
+}
+
+}  // namespace
+
+// Appends what the sequence's table points to. A table's extent: rows of head_stride for every head, or one
+// row.
+SequenceWords StepTables::place(const SequenceRows& s, std::int32_t kv_heads, StepLayout& layout) {
+  const auto heads = static_cast<std::size_t>(kv_heads);
+  std::int64_t longest = s.kv_before;
+  for (std::size_t h = 0; s.kv.head_lengths != nullptr && h < heads; ++h)
+    longest = std::max(h == 0 ? 0 : longest, std::int64_t{s.kv.head_lengths[h]});
+  longest += s.rows;
+  layout.longest_slots = std::max(layout.longest_slots, longest);
+  const auto pages = static_cast<std::size_t>((longest + kPageSlots - 1) / kPageSlots);
+  const std::size_t entries = s.kv.head_stride == 0 ? pages : (heads - 1) * s.kv.head_stride + pages;
+  SequenceWords w{};
+  w.first_row = s.first_row;
+  w.rows = s.rows;
+  w.first_position = s.first_position;
+  w.kv_before = s.kv_before;
+  w.table = append(words_, s.kv.table, entries * 4);
+  w.head_stride = s.kv.head_stride;
+  w.scale = s.kv.scale;
+  w.base = s.kv.base;
+  w.head_step = s.kv.head_step;
+  w.valid = s.kv.valid != nullptr ? append(words_, s.kv.valid, entries) : kNone;
+  w.lengths = s.kv.head_lengths != nullptr ? append(words_, s.kv.head_lengths, heads * 4) : kNone;
+  w.bias = s.kv.slot_bias != nullptr ? append(words_, s.kv.slot_bias, heads * sizeof(float*)) : kNone;
+  layout.plain = layout.plain && w.valid == kNone && w.lengths == kNone && w.bias == kNone;
+  layout.decode = layout.decode && s.decode;
+  return w;
+}
+
+StepLayout StepTables::build(const StepRows& step, std::int32_t kv_heads, int group) {
+  StepLayout layout;
+  words_.assign(step.sequences.size() * kSequenceWords, 0);
+  layout.sequences = static_cast<std::int32_t>(step.sequences.size());
+  for (const SequenceRows& s : step.sequences) layout.rows = std::max(layout.rows, s.first_row + s.rows);
+  layout.rows = std::max(layout.rows, static_cast<std::int32_t>(step.tokens.size()));
+  std::vector<std::uint32_t> owners(static_cast<std::size_t>(layout.rows), kNone);
+  for (std::size_t i = 0; i < step.sequences.size(); ++i) {
+    const SequenceRows& s = step.sequences[i];
+    std::fill_n(owners.begin() + s.first_row, s.rows, static_cast<std::uint32_t>(i));
+  }
+  layout.rows_at = append(words_, owners.data(), owners.size() * 4);
+  layout.tokens_at = append(words_, step.tokens.data(), step.tokens.size_bytes());
+  layout.tokens = static_cast<std::int32_t>(step.tokens.size());
+  layout.logit_rows_at = append(words_, step.logit_rows.data(), step.logit_rows.size_bytes());
+  layout.logit_rows = static_cast<std::int32_t>(step.logit_rows.size());
+  if (group > 0) {
+    const std::vector<TileWords> tiles = attention_tiles(step.sequences, group);
+    layout.tiles_at = append(words_, tiles.data(), tiles.size() * sizeof(TileWords));
+    layout.tiles = static_cast<std::int32_t>(tiles.size());
+    layout.widest_tile = widest_tile(tiles);
+  }
+  if (!step.sequences.empty()) layout.first_base = step.sequences[0].kv.base;
+  for (std::size_t i = 0; i < step.sequences.size(); ++i) {
+    if (words_.size() % 2 != 0) words_.push_back(0);  // addresses stay aligned
+    const SequenceWords placed = place(step.sequences[i], kv_heads, layout);
+    std::memcpy(words_.data() + i * kSequenceWords, &placed, sizeof placed);
+  }
+  return layout;
+}
+
+std::uint32_t base_shift(std::span<const SequenceRows> now, const StepLayout& layout,
+                         std::span<const std::uint32_t> words) {
+  if (now.empty()) return 0;
+  const std::uint32_t shift = now[0].kv.base - layout.first_base;
+  for (std::size_t i = 0; i < now.size(); ++i) {
+    SequenceWords w;
+    std::memcpy(&w, words.data() + i * kSequenceWords, sizeof w);
+    LEADLINE_CHECK(now[i].kv.base - w.base == shift, "the bases of a begun step move by one amount");
+  }
+  return shift;
+}
+
+}  // namespace leadline::worker::cuda
