@@ -1,4 +1,4 @@
-#include "worker/backend/cuda/cublaslt_products.h"
+#include "worker/backend/cuda/cublaslt_products.cuh"
 
 #include <cstdio>
 #include <vector>

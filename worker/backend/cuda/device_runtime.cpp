@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "monitoring/check.h"
-#include "worker/backend/cuda/cublaslt_products.h"
+#include "worker/backend/cuda/cublaslt_products.cuh"
 #include "worker/backend/cuda/device_table.h"
 
 namespace leadline::worker::cuda {
