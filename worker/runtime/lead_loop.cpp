@@ -323,13 +323,14 @@ void LeadLoop::finish(SequenceId id, FinishReason reason, std::string message, s
 }
 
 void LeadLoop::publish_status() {
-  std::uint32_t running = 0, fresh = 0, swapped = 0;
+  std::uint32_t running = 0, fresh = 0, swapped = 0, passed_over = 0;
   std::uint64_t waiting_tokens = 0;
   for (const auto& [id, sequence] : table_.all()) {
     const SequenceState state = live_.at(id).state;
     running += state == SequenceState::running;
     swapped += state == SequenceState::swapped;
     fresh += state == SequenceState::waiting;
+    passed_over += state == SequenceState::waiting && live_.at(id).arrival_step < step_;
     if (state == SequenceState::waiting) waiting_tokens += sequence.tokens.size();
   }
   const CacheUsage usage = parts_.cache.usage();
@@ -344,9 +345,12 @@ void LeadLoop::publish_status() {
   status.busy = busy;
   const WorkerMetrics& metrics = parts_.metrics;
   metrics.sequences_running.set(running);
-  metrics.sequences_waiting[SequenceWait::pages].set(fresh);
+  // A place is free and a step has gone by without it: what it waits for is pages.
+  const std::uint32_t short_of_pages = running < limits_.scheduler.max_sequences ? passed_over : 0;
+  metrics.sequences_waiting[SequenceWait::pages].set(short_of_pages);
   metrics.sequences_waiting[SequenceWait::swapped].set(swapped);
-  metrics.sequences_waiting[SequenceWait::inbox].set(static_cast<double>(parts_.inbox.waiting_requests()));
+  metrics.sequences_waiting[SequenceWait::inbox].set(static_cast<double>(parts_.inbox.waiting_requests()) +
+                                                     fresh - short_of_pages);
   metrics.kv_pages[KvPageState::free].set(usage.free);
   metrics.kv_pages[KvPageState::reusable].set(usage.reusable);
   metrics.kv_pages[KvPageState::used].set(usage.used);

@@ -41,6 +41,13 @@ Result<std::string> read_secret(const std::string& path) {
   return secret;
 }
 
+LinkEnd end_of(transport::Errc code) {
+  if (code == transport::Errc::refused) return LinkEnd::refused;
+  if (code == transport::Errc::timeout) return LinkEnd::timeout;
+  if (code == transport::Errc::malformed || code == transport::Errc::too_large) return LinkEnd::malformed;
+  return LinkEnd::peer_closed;
+}
+
 // One rank's parts, in the order in which they are made; destroyed in the opposite one.
 class Rank {
  public:
@@ -250,6 +257,10 @@ Result<void> Rank::lead() {
   ControlServiceOptions options;
   options.server.listen = config_.listen;
   options.server.secret = *secret;
+  options.on_links = [this](std::size_t links) { metrics_.links.set(static_cast<double>(links)); };
+  options.on_link_ended = [this](const transport::Error& why) {
+    metrics_.links_ended[end_of(why.code)].inc();
+  };
   transport::Welcome& identity = options.identity;
   identity.model_fingerprint =
       transformer_->fingerprint() + "-kv-" + std::string(transport::name_of(kv_dtype_));

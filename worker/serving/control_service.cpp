@@ -85,6 +85,7 @@ class ControlServiceImpl final : public ControlService {
     handlers.on_closed = [this, id](const transport::Error& error) { lose(id, error); };
     Link& link = links_[id];
     link.channel = std::move(channel);
+    if (options_.on_links) options_.on_links(links_.size());
     link.channel->start(std::move(handlers));
     link.channel->send(status_.snapshot());
   }
@@ -113,11 +114,13 @@ class ControlServiceImpl final : public ControlService {
 
   void lose(LinkId id, const transport::Error& error) {
     monitoring::log_info("coordinator gone", {{"link", id.value}, {"why", error.message}});
+    if (options_.on_link_ended) options_.on_link_ended(error);
     inbox_.push_link_lost(id);
     outbox_.forget(id);
     // The channel is calling us: let go of it in a later turn.
     boost::asio::post(io_, [this, id] {
       links_.erase(id);
+      if (options_.on_links) options_.on_links(links_.size());
       if (stopping_ && links_.empty()) finish_stopping();
     });
   }

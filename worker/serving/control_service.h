@@ -27,6 +27,8 @@ struct ControlServiceOptions {
   transport::ControlServerOptions server;
   transport::Welcome identity;  // nonce and mac are the server's
   std::chrono::milliseconds status_period{250};
+  std::function<void(std::size_t links)> on_links;                 // after each change; may be empty
+  std::function<void(const transport::Error& why)> on_link_ended;  // may be empty
 };
 
 class ControlService {
