@@ -32,10 +32,11 @@ Result<std::unique_ptr<Backend>> CpuBackend::create(const CpuKernels& kernels,
   return std::unique_ptr<Backend>(std::move(backend));
 }
 
-// Every table computes the same bits (conformance: ISA levels agree with ==), so the ISA is not part of it.
+// Tables compute the same bits (conformance: ISA levels agree with ==), so the ISA is not part of it; those
+// that do not say so.
 std::string CpuBackend::arithmetic_id() const {
   return "cpu1:lanes16,fma,slice-tree,int8g" + std::to_string(kGroup) + ",split" +
-         std::to_string(kSplitSlots);
+         std::to_string(kSplitSlots) + (kernels_.arithmetic ? kernels_.arithmetic : "");
 }
 
 float* CpuBackend::grow(DeviceMemory& memory, std::int64_t floats, const char* what) {
@@ -142,6 +143,37 @@ const void* CpuBackend::quantize_rows(ConstFloatMatrix x, int groups, int slices
   return packed;
 }
 
+// Items as in quantize_rows: (row group, slice), rounded to bf16 in steps of kBf16Step.
+const void* CpuBackend::round_rows(ConstFloatMatrix x, int groups, int slices) {
+  const std::int64_t all = bf16_steps(x.cols, slices), per_slice = all / slices, width = x.cols / slices;
+  const std::int64_t bytes = x.rows * all * kBf16StepBytes + kBf16Slack;
+  auto* packed = reinterpret_cast<std::uint8_t*>(grow(packed_rows_, (bytes + 3) / 4, "rounded activations"));
+  auto items = [&](int, std::int64_t begin, std::int64_t end) {
+    alignas(64) std::uint8_t narrow[kPackChunk * sizeof(std::uint16_t)];
+    for (std::int64_t item = begin; item < end; ++item) {
+      const std::int64_t group = item / slices, slice = item % slices;
+      const std::int64_t first = x.rows * group / groups, rows = x.rows * (group + 1) / groups - first;
+      std::uint8_t* out = packed + (first * all + slice * per_slice * rows) * kBf16StepBytes;
+      for (std::int64_t r = 0; r < rows; ++r) {
+        for (std::int64_t at = 0; at < width; at += kPackChunk) {
+          const std::int64_t count = std::min(kPackChunk, width - at);
+          const std::int64_t steps = (count + kBf16Step - 1) / kBf16Step;
+          std::memset(narrow, 0, sizeof narrow);
+          kernels_.narrow(x.row(first + r) + slice * width + at, kBf16, count, narrow);
+          for (std::int64_t s = 0; s < steps; ++s)
+            std::memcpy(out + ((at / kBf16Step + s) * rows + r) * kBf16StepBytes, narrow + s * kBf16StepBytes,
+                        kBf16StepBytes);
+        }
+      }
+    }
+  };
+  if (x.rows * x.cols < kInlineElements)
+    items(0, 0, groups * slices);
+  else
+    pool_.run(groups * slices, items);
+  return packed;
+}
+
 void CpuBackend::product(ConstFloatMatrix x, const PackedWeights& w, const float* bias, FloatMatrix out) {
   LEADLINE_CHECK(x.rows == out.rows && x.cols == w.in_features() && out.cols == w.out_features(),
                  "linear: shapes");
@@ -150,8 +182,8 @@ void CpuBackend::product(ConstFloatMatrix x, const PackedWeights& w, const float
   task.rows = x.rows;
   task.k = x.cols;
   task.n = out.cols;
-  const bool int8 = w.format() == DType::i8;
-  const int group_rows = int8 ? kernels_.int_group_rows : kernels_.group_rows;
+  const bool int8 = w.format() == DType::i8, tiles = w.format() == DType::bf16 && kernels_.bf16_tiles;
+  const int group_rows = int8 ? kernels_.int_group_rows : tiles ? kBf16TileRows : kernels_.group_rows;
   task.groups = static_cast<int>((x.rows + group_rows - 1) / group_rows);
   task.group_end = task.groups;
   task.weights = w.panels();
@@ -162,13 +194,14 @@ void CpuBackend::product(ConstFloatMatrix x, const PackedWeights& w, const float
   task.out_stride = out.row_stride;
   task.panel_end = w.panel_count();
   task.x = int8          ? quantize_rows(x, task.groups, w.slices())
+           : tiles       ? round_rows(x, task.groups, w.slices())
            : x.rows == 1 ? static_cast<const void*>(x.data)
                          : pack_rows(x, task.groups);
   if (x.rows * x.cols * out.cols < kInlineProducts && task.groups == 1) {
     task.scratch = linear_scratch_.floats();
     return kernels_.linear(task);
   }
-  const int direct_rows = int8 ? kernels_.int_group_rows : kernels_.direct_rows;
+  const int direct_rows = int8 || tiles ? group_rows : kernels_.direct_rows;
   if (x.rows > direct_rows) return run_blocked(task, w.panel_count());
   pool_.run(w.panel_count(), [&](int thread, std::int64_t begin, std::int64_t end) {
     LinearTask share = task;

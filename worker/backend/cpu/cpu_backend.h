@@ -51,6 +51,7 @@ class CpuBackend final : public Backend {
   CpuBackend(const CpuKernels& kernels, const ThreadPoolOptions& threads);
   void product(ConstFloatMatrix x, const PackedWeights& w, const float* bias, FloatMatrix out);
   const void* pack_rows(ConstFloatMatrix x, int groups);
+  const void* round_rows(ConstFloatMatrix x, int groups, int slices);
   const void* quantize_rows(ConstFloatMatrix x, int groups, int slices);
   void run_blocked(const LinearTask& whole, std::int64_t panels);
   void attend(const AttentionCall& call, const AttentionItem& item, float* scratch);

@@ -34,6 +34,11 @@ bool has_amx() {
   constexpr long kRequestPermission = 0x1023, kTileData = 18;
   return listed && has_avx512_vnni() && syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
+bool has_amx_bf16() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d >> 22 & 1) != 0 && has_amx();
+}
+constexpr const CpuKernels* kAmxBf16 = &kAmxBf16Kernels;
 constexpr const CpuKernels* kAmx = &kAmxKernels;
 constexpr const CpuKernels* kAvx512Vnni = &kAvx512VnniKernels;
 constexpr const CpuKernels* kAvx2 = &kAvx2Kernels;
@@ -42,14 +47,18 @@ constexpr const CpuKernels* kAvx512 = &kAvx512Kernels;
 bool never() {
   return false;
 }
-constexpr auto has_avx2 = never, has_avx512 = never, has_avx512_vnni = never, has_amx = never;
+constexpr auto has_avx2 = never, has_avx512 = never, has_avx512_vnni = never, has_amx = never,
+               has_amx_bf16 = never;
 constexpr const CpuKernels* kAvx2 = nullptr;
 constexpr const CpuKernels* kAvx512 = nullptr;
 constexpr const CpuKernels* kAvx512Vnni = nullptr;
 constexpr const CpuKernels* kAmx = nullptr;
+constexpr const CpuKernels* kAmxBf16 = nullptr;
 #endif
 
 const KernelCandidate kCandidates[] = {
+    {"amxbf16", kAmxBf16, "AVX-512 with VNNI, AMX tiles, int8 and bf16, and a kernel that grants them",
+     has_amx_bf16, true},
     {"amx", kAmx, "AVX-512 with VNNI, AMX tiles and int8, and a kernel that grants them", has_amx},
     {"avx512vnni", kAvx512Vnni, "AVX-512 F, BW, DQ, VL, VNNI", has_avx512_vnni},
     {"avx512", kAvx512, "AVX-512 F, BW, DQ, VL", has_avx512},
@@ -67,7 +76,7 @@ Result<const CpuKernels*> select_kernels(std::string_view name) {
   std::string known;
   for (const KernelCandidate& c : kCandidates) {
     const bool usable = c.kernels && c.runs_here();
-    if (usable && (name.empty() || name == c.name)) return c.kernels;
+    if (usable && (name.empty() ? !c.by_name_only : name == c.name)) return c.kernels;
     if (name == c.name)
       return monitoring::fail(Errc::configuration,
                               "isa " + std::string(name) + ": this machine lacks " + c.needs);

@@ -3,7 +3,8 @@
 // arguments. Not the thread split (cpu_backend.cpp) and not the packing of weights (packed_weights.h).
 // Included by translation units built with -mavx...: only plain data here, no inline functions and no library
 // headers, so that no code built for a newer CPU can be linked into the baseline program. Invariants: every
-// table computes the same bits: 16 logical lanes everywhere, fused multiply-add everywhere, fixed orders.
+// table computes the same bits, unless its `arithmetic` says otherwise: 16 logical lanes everywhere, fused
+// multiply-add everywhere, fixed orders.
 
 #include <stdint.h>
 
@@ -35,12 +36,24 @@ constexpr int64_t int8_groups(int64_t k, int slices) {
   return slices * ((k / slices + kGroup - 1) / kGroup);
 }
 
+// bf16 on matrix tiles (CpuKernels::bf16_tiles): steps of kBf16Step along k, ending at slices (the last step
+// of a slice is filled with zeros). A panel's step is kBf16Step / 2 pairs of k, each (kPanel outputs x 2
+// values); a row group's m rows are (steps, m, kBf16Step) values.
+constexpr int kBf16Step = 32;
+constexpr int kBf16StepBytes = kBf16Step * 2;               // of one row of activations
+constexpr int kBf16Block = kBf16Step * kPanel * 2;          // bytes of a panel
+constexpr int kBf16TileRows = 16;                           // rows of one packed group, at most
+constexpr int kBf16Slack = kBf16TileRows * kBf16StepBytes;  // readable past packed activations
+constexpr int64_t bf16_steps(int64_t k, int slices) {
+  return slices * ((k / slices + kBf16Step - 1) / kBf16Step);
+}
+
 // A product of packed activations with panels [panel_begin, panel_end). Rows are packed in `groups` groups of
 // nearly equal size (rows * g / groups ...); group g of m rows, first row r: element (k, i) at x[r * k_total
 // + k * m + i].
 struct LinearTask {
   const void* x;  // f32, or packed int8 activations: row group with first row r at
-                  // r * int8_groups * kInt8RowBytes
+                  // r * int8_groups * kInt8RowBytes; bf16 tiles: at r * bf16_steps * kBf16StepBytes
   int64_t rows, k, n;
   int groups;
   int group_begin, group_end;  // the groups to do
@@ -93,9 +106,11 @@ constexpr int64_t attention_scratch_floats(int padded_dim) {
 
 struct CpuKernels {
   const char* name;
-  int group_rows;      // rows of one packed group, at most
-  int direct_rows;     // up to here a product reads weights straight from their format
-  int int_group_rows;  // the same two in one for int8
+  int group_rows;          // rows of one packed group, at most
+  int direct_rows;         // up to here a product reads weights straight from their format
+  int int_group_rows;      // the same two in one for int8
+  bool bf16_tiles;         // bf16 weights are packed in steps for matrix tiles, activations rounded to bf16
+  const char* arithmetic;  // what sets its bits apart from the other tables' (null: nothing)
 
   void (*pack_group)(const float* x, int64_t row_stride, int rows, int64_t k, float* packed);
   void (*quantize_group)(const float* x, int64_t row_stride, int rows, int64_t k, int slices, void* packed);
@@ -119,5 +134,6 @@ extern const CpuKernels kAvx2Kernels;
 extern const CpuKernels kAvx512Kernels;
 extern const CpuKernels kAvx512VnniKernels;
 extern const CpuKernels kAmxKernels;
+extern const CpuKernels kAmxBf16Kernels;
 
 }  // namespace leadline::worker::cpu

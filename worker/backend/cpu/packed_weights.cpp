@@ -54,6 +54,26 @@ struct RowPacker {
   }
 };
 
+// Writes one output's steps of a panel for bf16 tiles.
+struct PairPacker {
+  const CpuKernels& kernels;
+  std::int64_t k;
+  int slices;
+
+  void pack(const float* row, std::int64_t output, std::uint8_t* panel) const {
+    alignas(64) std::uint16_t narrow[kBf16Step];
+    const std::int64_t slice = k / slices;
+    for (int s = 0; s < slices; ++s) {
+      for (std::int64_t begin = 0; begin < slice; begin += kBf16Step, panel += kBf16Block) {
+        const std::int64_t count = std::min<std::int64_t>(kBf16Step, slice - begin);
+        kernels.narrow(row + s * slice + begin, kBf16, count, narrow);
+        auto* values = reinterpret_cast<std::uint16_t*>(panel);
+        for (std::int64_t i = 0; i < count; ++i) values[(i / 2 * kPanel + output) * 2 + i % 2] = narrow[i];
+      }
+    }
+  }
+};
+
 // Writes one output's groups of an int8 panel: symmetric, the scale rounded up to bf16 so that no weight is
 // clipped.
 struct Int8Packer {
@@ -89,7 +109,8 @@ struct Int8Packer {
   }
 };
 
-std::int64_t bytes_per_panel(std::int64_t k, DType format, int slices) {
+std::int64_t bytes_per_panel(std::int64_t k, DType format, int slices, bool pairs) {
+  if (pairs) return bf16_steps(k, slices) * kBf16Block;
   return format == DType::i8 ? int8_groups(k, slices) * kInt8Block : k * kPanel * size_of(format);
 }
 
@@ -137,19 +158,22 @@ Result<std::unique_ptr<PackedMatrix>> PackedWeights::pack(std::span<const Weight
   packed->in_features_ = parts[0].in_features;
   packed->format_ = format;
   packed->slices_ = slices;
-  const std::int64_t panel_bytes = bytes_per_panel(packed->in_features_, format, slices);
+  const bool pairs = format == DType::bf16 && kernels.bf16_tiles, whole_rows = pairs || format == DType::i8;
+  const std::int64_t panel_bytes = bytes_per_panel(packed->in_features_, format, slices, pairs);
   auto memory = DeviceMemory::allocate(packed->panel_count() * panel_bytes, "packed weights");
   if (!memory) return tl::unexpected(memory.error());
   packed->memory_ = std::move(*memory);
   auto* base = static_cast<std::uint8_t*>(packed->memory_.data());
   pool.run(packed->panel_count(), [&](int, std::int64_t begin, std::int64_t end) {
-    std::vector<float> wide(static_cast<std::size_t>(format == DType::i8 ? packed->in_features_ : 0));
+    std::vector<float> wide(static_cast<std::size_t>(whole_rows ? packed->in_features_ : 0));
     for (std::int64_t output = begin * kPanel; output < std::min(end * kPanel, *outputs); ++output) {
       DType from = DType::f32;
       const std::uint8_t* row = row_of(parts, output, &from);
       std::uint8_t* panel = base + output / kPanel * panel_bytes;
-      if (format == DType::i8) {
-        kernels.widen(row, static_cast<int>(from), packed->in_features_, wide.data());
+      if (whole_rows) kernels.widen(row, static_cast<int>(from), packed->in_features_, wide.data());
+      if (pairs) {
+        PairPacker{kernels, packed->in_features_, slices}.pack(wide.data(), output % kPanel, panel);
+      } else if (format == DType::i8) {
         Int8Packer{packed->in_features_, slices}.pack(wide.data(), output % kPanel, panel);
       } else {
         RowPacker{kernels, from, format}.pack(row, packed->in_features_, output % kPanel, panel);

@@ -19,11 +19,14 @@ struct Amx : Avx512Vnni {
   // Eight tiles of 16 rows x 64 bytes. Fewer rows are not set apart: what is read past a row group is finite
   // and ignored.
   LEADLINE_VECTOR void begin_tiles() {
-    struct {
+    struct Config {
       uint8_t palette = 1, start_row = 0, reserved[14] = {};
       uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
       uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-    } config;
+    };
+    // Static: GCC 12's intrinsic names eight bytes of it only, so a local one's other stores could be left
+    // out.
+    static constexpr Config config;
     _tile_loadconfig(&config);
   }
   LEADLINE_VECTOR void end_tiles() { _tile_release(); }

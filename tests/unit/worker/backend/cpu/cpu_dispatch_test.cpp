@@ -13,10 +13,12 @@ TEST(CpuDispatch, ScalarIsLastAndAlwaysThere) {
   EXPECT_EQ(*select_kernels("scalar"), &kScalarKernels);
 }
 
-TEST(CpuDispatch, NoNameGivesTheFirstThatRuns) {
+TEST(CpuDispatch, NoNameGivesTheFirstThatRunsAndKeepsTheCommonBits) {
   const CpuKernels* best = nullptr;
   for (const KernelCandidate& c : kernel_candidates())
-    if (!best && c.kernels && c.runs_here()) best = c.kernels;
+    if (!best && c.kernels && !c.by_name_only && c.runs_here()) best = c.kernels;
+  ASSERT_NE(best, nullptr);
+  EXPECT_EQ(best->arithmetic, nullptr);
   EXPECT_EQ(*select_kernels(""), best);
 }
 
@@ -37,7 +39,8 @@ TEST(CpuDispatch, AnUnknownNameListsTheKnownOnes) {
   const auto selected = select_kernels("neon");
   ASSERT_FALSE(selected.has_value());
   EXPECT_EQ(selected.error().code, Errc::configuration);
-  EXPECT_NE(selected.error().message.find("amx, avx512vnni, avx512, avx2, scalar"), std::string::npos);
+  EXPECT_NE(selected.error().message.find("amxbf16, amx, avx512vnni, avx512, avx2, scalar"),
+            std::string::npos);
 }
 
 TEST(CpuDispatch, EveryTableIsWhole) {
