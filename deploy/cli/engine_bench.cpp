@@ -102,6 +102,7 @@ Result<void> Engine::load() {
   if (!config) return tl::unexpected(config.error());
   config_ = std::move(*config);
   worker::BackendOptions wanted;
+  wanted.device = "cpu";  // stages are timed op by op: a device would be ahead of the clock
   wanted.threads = options_.threads;
   wanted.isa = options_.isa;
   auto backend = worker::make_backend(wanted);
