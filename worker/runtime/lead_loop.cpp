@@ -63,10 +63,15 @@ Result<void> LeadLoop::run() {
     take_inbox(live_.empty() ? patience(now) : milliseconds(0));
     expire_deadlines(std::chrono::steady_clock::now());
     if (drain_until_ && (live_.empty() || std::chrono::steady_clock::now() >= *drain_until_)) break;
-    if (live_.empty()) continue;
+    if (live_.empty()) {  // between steps no collective would tell that a rank is gone
+      if (auto alive = parts_.ranks.check(); !alive)
+        return monitoring::fail(Errc::rank_lost, alive.error().message);
+      continue;
+    }
     const SteadyTime planning = std::chrono::steady_clock::now();
-    const Schedule schedule = worker::schedule(
-        views(), {parts_.cache.usage().available(), parts_.cache.usage().host_free}, limits_.scheduler);
+    const CacheUsage usage = parts_.cache.usage();
+    const Schedule schedule =
+        worker::schedule(views(), {usage.available(), usage.host_free}, limits_.scheduler);
     const StepPlan next = plan(schedule);
     parts_.metrics.step[StepStage::plan].observe(seconds_between(planning, std::chrono::steady_clock::now()));
     if (next.sequences.empty() && next.swap_out.empty() && next.swap_in.empty() && next.copies.empty()) {
