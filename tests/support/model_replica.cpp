@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "monitoring/check.h"
+#include "worker/model/exit_logits.h"
 
 namespace leadline::tests {
 
@@ -58,6 +59,7 @@ Result<void> ModelReplica::start_rank(const ReplicaOptions& options, Rank& rank)
   model_options.weights = options.weights;
   model_options.max_rows = options.max_rows;
   model_options.max_logit_rows = options.max_rows;
+  model_options.max_kept_rows = options.max_rows;
   model_options.max_positions =
       options.max_positions != 0 ? options.max_positions : std::min(config_.max_positions, 4096);
   if (rank.communicator->rank() == 0)
@@ -76,7 +78,9 @@ Result<void> ModelReplica::start_rank(const ReplicaOptions& options, Rank& rank)
   return {};
 }
 
-std::vector<std::vector<float>> ModelReplica::step_rank(Rank& rank, const std::vector<Feed>& feeds) {
+std::vector<std::vector<std::vector<float>>> ModelReplica::step_rank(Rank& rank,
+                                                                     const std::vector<Feed>& feeds,
+                                                                     const std::vector<std::int32_t>& exits) {
   const auto heads = static_cast<std::uint32_t>(rank.model->local_kv_heads());
   std::vector<std::int32_t> tokens, logit_rows;
   std::vector<SequenceRows> rows;
@@ -96,15 +100,29 @@ std::vector<std::vector<float>> ModelReplica::step_rank(Rank& rank, const std::v
       logit_rows.push_back(r.first_row + i);
   }
   const StepBatch batch{tokens, rows, heads, logit_rows};
-  const auto logits = rank.model->forward(batch, *rank.pool);
-  LEADLINE_CHECK(logits.has_value(), "forward failed");
-  std::vector<std::vector<float>> out;
-  for (std::int64_t i = 0; i < logits->rows; ++i)
-    out.emplace_back(logits->row(i), logits->row(i) + logits->cols);
+  std::vector<std::vector<std::vector<float>>> out;
+  const auto take = [&out](std::int32_t, ConstFloatMatrix logits) {
+    auto& rows_out = out.emplace_back();
+    for (std::int64_t i = 0; i < logits.rows; ++i)
+      rows_out.emplace_back(logits.row(i), logits.row(i) + logits.cols);
+  };
+  if (exits.empty()) {
+    const auto logits = rank.model->forward(batch, *rank.pool);
+    LEADLINE_CHECK(logits.has_value(), "forward failed");
+    take(rank.model->layers(), *logits);
+  } else {
+    LEADLINE_CHECK(forward_at_exits(*rank.model, batch, exits, *rank.pool, take).has_value(),
+                   "forward failed");
+  }
   return out;
 }
 
 std::vector<std::vector<float>> ModelReplica::step(const std::vector<Feed>& feeds) {
+  return std::move(step_at_exits(feeds, {}).front());
+}
+
+std::vector<std::vector<std::vector<float>>> ModelReplica::step_at_exits(
+    const std::vector<Feed>& feeds, const std::vector<std::int32_t>& exits) {
   for (const Feed& feed : feeds) {
     if (feed.sequence >= sequences_.size()) sequences_.resize(feed.sequence + 1);
     Sequence& sequence = sequences_[feed.sequence];
@@ -115,11 +133,11 @@ std::vector<std::vector<float>> ModelReplica::step(const std::vector<Feed>& feed
       free_pages_.pop_back();
     }
   }
-  std::vector<std::vector<std::vector<float>>> results(ranks_.size());
+  std::vector<std::vector<std::vector<std::vector<float>>>> results(ranks_.size());
   std::vector<std::thread> threads;
   for (std::size_t i = 1; i < ranks_.size(); ++i)
-    threads.emplace_back([&, i] { results[i] = step_rank(ranks_[i], feeds); });
-  results[0] = step_rank(ranks_[0], feeds);
+    threads.emplace_back([&, i] { results[i] = step_rank(ranks_[i], feeds, exits); });
+  results[0] = step_rank(ranks_[0], feeds, exits);
   for (std::thread& thread : threads) thread.join();
   for (const Feed& feed : feeds)
     sequences_[feed.sequence].length += static_cast<std::int32_t>(feed.tokens.size());

@@ -44,6 +44,10 @@ class ModelReplica {
 
   // One step: rows in the order of the feeds. Logits, one row of `vocab` floats each, in the order of rows.
   std::vector<std::vector<float>> step(const std::vector<Feed>& feeds);
+  // The same, with the logits at every exit layer asked for (ascending; the last layer for the model's own):
+  // one entry per exit, each as step() gives them. KV is written up to the last exit.
+  std::vector<std::vector<std::vector<float>>> step_at_exits(const std::vector<Feed>& feeds,
+                                                             const std::vector<std::int32_t>& exits);
 
   // Feeds `tokens` in steps of `chunk` rows; logits of all rows, or of the last only.
   std::vector<std::vector<float>> run(std::size_t sequence, const std::vector<std::int32_t>& tokens,
@@ -71,7 +75,8 @@ class ModelReplica {
     std::int32_t length = 0;
   };
   worker::Result<void> start_rank(const ReplicaOptions& options, Rank& rank);
-  std::vector<std::vector<float>> step_rank(Rank& rank, const std::vector<Feed>& feeds);
+  std::vector<std::vector<std::vector<float>>> step_rank(Rank& rank, const std::vector<Feed>& feeds,
+                                                         const std::vector<std::int32_t>& exits);
 
   worker::ModelConfig config_;
   std::vector<Rank> ranks_;

@@ -1,12 +1,12 @@
 #include "worker/model/activations.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace leadline::worker {
 
 Result<Activations> Activations::allocate(const ModelConfig& config, const ShardPlan& plan,
-                                          std::int32_t max_rows, std::int32_t max_logit_rows,
-                                          Backend& backend) {
+                                          const ActivationRows& most, Backend& backend) {
   Activations a;
   a.hidden_ = config.hidden;
   a.query_columns_ = plan.query_heads.count * config.head_dim;
@@ -15,10 +15,11 @@ Result<Activations> Activations::allocate(const ModelConfig& config, const Shard
   a.vocab_share_ = plan.vocab_share;
   a.rank_ = plan.rank;
   a.ranks_ = plan.ranks;
-  const std::int64_t rows = max_rows, logit_rows = max_logit_rows;
+  const std::int64_t rows = most.step, logit_rows = most.logits;
   const bool gathers_logits = plan.ranks > 1 && plan.rank == 0;
   const std::pair<std::unique_ptr<Buffer>*, std::int64_t> wanted[] = {
       {&a.residual_, rows * a.hidden_},
+      {&a.kept_, std::max<std::int64_t>(most.kept, 1) * a.hidden_},
       {&a.normed_, rows * a.hidden_},
       {&a.qkv_, rows * a.qkv_columns_},
       {&a.attended_, rows * a.query_columns_},

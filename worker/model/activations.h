@@ -12,16 +12,24 @@
 
 namespace leadline::worker {
 
+struct ActivationRows {  // the most of each
+  std::int32_t step = 0, logits = 0;
+  std::int32_t kept = 0;  // hidden states that outlive their pass
+};
+
 class Activations {
  public:
   // out_of_memory from the backend.
-  static Result<Activations> allocate(const ModelConfig& config, const ShardPlan& plan, std::int32_t max_rows,
-                                      std::int32_t max_logit_rows, Backend& backend);
+  static Result<Activations> allocate(const ModelConfig& config, const ShardPlan& plan,
+                                      const ActivationRows& most, Backend& backend);
 
   // Of a step of `rows` rows; D hidden, N (Hq + 2 Hk) d, A Hq d, F this rank's FFN channels.
   [[nodiscard]] FloatMatrix residual(std::int64_t rows) const {
     return view(residual_, rows, hidden_);
   }  // (rows, D)
+  [[nodiscard]] FloatMatrix kept(std::int64_t first, std::int64_t rows) const {
+    return {static_cast<float*>(kept_->data()) + first * hidden_, rows, hidden_};
+  }  // (rows, D), from slot `first` on
   [[nodiscard]] FloatMatrix normed(std::int64_t rows) const {
     return view(normed_, rows, hidden_);
   }  // (rows, D)
@@ -53,8 +61,8 @@ class Activations {
   // Constant after allocate.
   std::int64_t hidden_ = 0, qkv_columns_ = 0, query_columns_ = 0, ffn_ = 0, vocab_share_ = 0;
   int rank_ = 0, ranks_ = 1;
-  std::unique_ptr<Buffer> residual_, normed_, qkv_, attended_, gate_up_, gated_, partials_, chosen_, shares_,
-      logits_;
+  std::unique_ptr<Buffer> residual_, kept_, normed_, qkv_, attended_, gate_up_, gated_, partials_, chosen_,
+      shares_, logits_;
 };
 
 }  // namespace leadline::worker

@@ -1,5 +1,6 @@
 #include "worker/model/transformer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <utility>
@@ -28,6 +29,7 @@ class RankTransformer final : public Transformer {
   Result<void> load(const TransformerOptions& options);
 
   Result<ConstFloatMatrix> forward(const StepBatch& batch, KvPool& pool) override;
+  [[nodiscard]] std::int32_t layers() const override { return config_.layers; }
   [[nodiscard]] std::int32_t local_kv_heads() const override {
     return static_cast<std::int32_t>(plan_.kv_heads.count);
   }
@@ -35,19 +37,22 @@ class RankTransformer final : public Transformer {
   [[nodiscard]] std::string fingerprint() const override { return fingerprint_; }
 
  private:
-  // The parts that a step is made of. Between begin and logits_at_exit, run_layers may stop and go on at any
-  // layer.
+  // The parts that a pass is made of.
   void begin(const StepBatch& batch);
-  void embed(const StepBatch& batch);
-  Result<void> run_layers(const StepBatch& batch, KvPool& pool, std::int32_t first, std::int32_t last);
+  Result<void> run_layers(const StepBatch& batch, KvPool& pool);
+  Result<void> run_layer(std::int32_t layer, std::size_t active, const StepBatch& batch, KvPool& pool);
+  void enter_rows(const StepBatch& batch);
+  Result<void> run_pass(const StepBatch& batch, KvPool& pool);
   Result<void> logits_at_exit(const StepBatch& batch);
   [[nodiscard]] ConstFloatMatrix where_logits_are(const StepBatch& batch) const;
 
-  Result<void> attention(std::int32_t layer, std::int64_t rows, KvPool& pool);
+  Result<void> attention(std::int32_t layer, std::span<const SequenceRows> active, std::int64_t rows,
+                         KvPool& pool);
   Result<void> feed_forward(std::int32_t layer, std::int64_t rows);
   Result<void> add_to_residual(std::int64_t rows, std::span<const float> bias);
   Result<void> load_rope(std::int32_t positions);
   void check_batch(const StepBatch& batch) const;
+  void check_layers(const StepBatch& batch) const;
 
   // Constant after load.
   const ModelConfig config_;
@@ -57,14 +62,14 @@ class RankTransformer final : public Transformer {
   std::unique_ptr<Buffer> rope_cos_, rope_sin_;  // (positions, head_dim / 2)
   RopeTable rope_;
   std::string fingerprint_;
-  std::int32_t max_rows_ = 0, max_logit_rows_ = 0;
+  std::int32_t max_rows_ = 0, max_logit_rows_ = 0, max_kept_rows_ = 0;
   Backend& backend_;
   transport::Communicator& ranks_;
 
   // Scratch of one step, owned by the step thread.
   Activations activations_;
   std::vector<SequenceRows> sequences_;  // with kv.base of the layer at hand
-  std::vector<std::int32_t> iota_;       // 0, 1, 2, ... max_logit_rows
+  std::vector<std::int32_t> iota_;       // 0, 1, 2, ... max_rows
   std::vector<float> host_logits_;       // where the device's memory is not the host's
 };
 
@@ -89,10 +94,12 @@ Result<void> RankTransformer::load(const TransformerOptions& options) {
 
   max_rows_ = options.max_rows;
   max_logit_rows_ = options.max_logit_rows;
-  auto activations = Activations::allocate(config_, plan_, max_rows_, max_logit_rows_, backend_);
+  max_kept_rows_ = options.max_kept_rows;
+  auto activations =
+      Activations::allocate(config_, plan_, {max_rows_, max_logit_rows_, max_kept_rows_}, backend_);
   if (!activations) return tl::unexpected(activations.error());
   activations_ = std::move(*activations);
-  iota_.resize(static_cast<std::size_t>(max_logit_rows_));
+  iota_.resize(static_cast<std::size_t>(max_rows_));
   std::iota(iota_.begin(), iota_.end(), 0);
   sequences_.reserve(static_cast<std::size_t>(max_rows_));
 
@@ -144,34 +151,79 @@ void RankTransformer::check_batch(const StepBatch& batch) const {
     LEADLINE_CHECK(row >= 0 && row < rows, "logit row beyond the step");
 }
 
+void RankTransformer::check_layers(const StepBatch& batch) const {
+  LEADLINE_CHECK(batch.layers.size() == batch.sequences.size(), "a layer range for every sequence");
+  std::int32_t joining = 0, rows = 0;
+  for (std::size_t i = 0; i < batch.layers.size(); ++i) {
+    const LayerRange range = batch.layers[i];
+    LEADLINE_CHECK(range.first >= 0 && range.first < range.last && range.last <= config_.layers,
+                   "layers beyond the model");
+    rows += batch.sequences[i].rows;
+    joining += range.first > 0 ? batch.sequences[i].rows : 0;
+    if (i == 0) continue;
+    const LayerRange before =
+        batch.layers[i - 1];  // whoever comes later runs no layer that this one does not
+    LEADLINE_CHECK(range.first >= before.first && range.last <= before.last, "rows of a layer come first");
+  }
+  LEADLINE_CHECK(joining == static_cast<std::int32_t>(batch.kept_in.size()),
+                 "a kept slot for every joining row");
+  for (const std::int32_t slot : batch.kept_in)
+    LEADLINE_CHECK(slot >= 0 && slot < max_kept_rows_, "kept slot beyond the buffer");
+  LEADLINE_CHECK(batch.kept_out < 0 || batch.kept_out + rows <= max_kept_rows_, "more rows than kept slots");
+}
+
 void RankTransformer::begin(const StepBatch& batch) {
   check_batch(batch);
+  if (!batch.layers.empty()) check_layers(batch);
   sequences_.assign(batch.sequences.begin(), batch.sequences.end());
-  backend_.begin_step({batch.tokens, sequences_, batch.logit_rows});
+  // A device's tables are of the whole batch: passes whose rows come and go hand theirs over layer by layer.
+  const bool together = std::all_of(batch.layers.begin(), batch.layers.end(),
+                                    [&](LayerRange range) { return range == batch.layers.front(); });
+  if (together) backend_.begin_step({batch.tokens, sequences_, batch.logit_rows});
 }
 
-// x = embedding of the tokens, everywhere whole.
-void RankTransformer::embed(const StepBatch& batch) {
-  backend_.embed(weights_.embedding, batch.tokens,
-                 activations_.residual(static_cast<std::int64_t>(batch.tokens.size())));
+// x = embedding of the tokens, everywhere whole; of rows that join: what they left an earlier pass with.
+void RankTransformer::enter_rows(const StepBatch& batch) {
+  const std::size_t all = batch.tokens.size(), fresh = all - batch.kept_in.size();
+  const FloatMatrix x = activations_.residual(static_cast<std::int64_t>(all));
+  if (fresh > 0)
+    backend_.embed(weights_.embedding, fresh == all ? batch.tokens : batch.tokens.first(fresh),
+                   {x.data, static_cast<std::int64_t>(fresh), x.cols});
+  if (fresh < all)
+    backend_.gather_rows(
+        activations_.kept(0, max_kept_rows_), batch.kept_in,
+        {x.row(static_cast<std::int64_t>(fresh)), static_cast<std::int64_t>(all - fresh), x.cols});
 }
 
-// Layers [first, last) over the residual of this step; 0 <= first <= last <= layers.
-Result<void> RankTransformer::run_layers(const StepBatch& batch, KvPool& pool, std::int32_t first,
-                                         std::int32_t last) {
-  const auto rows = static_cast<std::int64_t>(batch.tokens.size());
-  for (std::int32_t layer = first; layer < last; ++layer) {
-    for (std::size_t i = 0; i < sequences_.size(); ++i)
-      sequences_[i].kv.base =
-          batch.sequences[i].kv.base + static_cast<std::uint32_t>(layer) * batch.layer_unit_step;
-    if (auto done = attention(layer, rows, pool); !done) return done;
-    if (auto done = feed_forward(layer, rows); !done) return done;
+// One layer over the rows of the first `active` sequences.
+Result<void> RankTransformer::run_layer(std::int32_t layer, std::size_t active, const StepBatch& batch,
+                                        KvPool& pool) {
+  for (std::size_t i = 0; i < active; ++i)
+    sequences_[i].kv.base =
+        batch.sequences[i].kv.base + static_cast<std::uint32_t>(layer) * batch.layer_unit_step;
+  const SequenceRows& end = sequences_[active - 1];
+  const std::int64_t rows = end.first_row + end.rows;
+  if (auto done = attention(layer, std::span(sequences_).first(active), rows, pool); !done) return done;
+  return feed_forward(layer, rows);
+}
+
+Result<void> RankTransformer::run_layers(const StepBatch& batch, KvPool& pool) {
+  for (std::int32_t layer = 0; layer < config_.layers; ++layer) {
+    std::size_t active = sequences_.size();
+    if (!batch.layers.empty())  // those that run this layer come first (check_layers)
+      active = static_cast<std::size_t>(
+          std::find_if(batch.layers.begin(), batch.layers.end(),
+                       [&](LayerRange range) { return layer < range.first || layer >= range.last; }) -
+          batch.layers.begin());
+    if (active == 0) continue;
+    if (auto done = run_layer(layer, active, batch, pool); !done) return done;
   }
   return {};
 }
 
 // x += o(attention(q, k, v)), q, k, v = qkv(norm(x))
-Result<void> RankTransformer::attention(std::int32_t layer, std::int64_t rows, KvPool& pool) {
+Result<void> RankTransformer::attention(std::int32_t layer, std::span<const SequenceRows> active,
+                                        std::int64_t rows, KvPool& pool) {
   const LayerWeights& w = weights_.layers[static_cast<std::size_t>(layer)];
   const FloatMatrix x = activations_.residual(rows), normed = activations_.normed(rows);
   const FloatMatrix qkv = activations_.qkv(rows), attended = activations_.attended(rows);
@@ -185,8 +237,8 @@ Result<void> RankTransformer::attention(std::int32_t layer, std::int64_t rows, K
 
   backend_.rms_norm(x, w.attention_norm, config_.rms_eps, normed);
   backend_.linear(normed, *w.qkv, w.qkv_bias, qkv);
-  backend_.rope_write_kv(qkv, shape, rope_, head_norm, sequences_, pool);
-  backend_.attention(qkv, shape, sequences_, pool, attended, {});
+  backend_.rope_write_kv(qkv, shape, rope_, head_norm, active, pool);
+  backend_.attention(qkv, shape, active, pool, attended, {});
   backend_.linear_sliced(attended, *w.o, activations_.own_partial(rows));
   return add_to_residual(rows, w.o_bias);
 }
@@ -254,15 +306,24 @@ Result<void> RankTransformer::logits_at_exit(const StepBatch& batch) {
   return {};
 }
 
+Result<void> RankTransformer::run_pass(const StepBatch& batch, KvPool& pool) {
+  enter_rows(batch);
+  if (auto layers = run_layers(batch, pool); !layers) return layers;
+  if (batch.kept_out >= 0) {
+    const auto rows = static_cast<std::int64_t>(batch.tokens.size());
+    backend_.gather_rows(activations_.residual(rows), std::span(iota_).first(batch.tokens.size()),
+                         activations_.kept(batch.kept_out, rows));
+  }
+  return logits_at_exit(batch);
+}
+
 Result<ConstFloatMatrix> RankTransformer::forward(const StepBatch& batch, KvPool& pool) {
   begin(batch);
   ConstFloatMatrix logits = where_logits_are(batch);
   const auto tag = reinterpret_cast<std::uintptr_t>(&pool);  // a record holds the pool's addresses
-  auto ran = backend_.run_recorded(tag, [&]() -> Result<void> {
-    embed(batch);
-    if (auto layers = run_layers(batch, pool, 0, config_.layers); !layers) return layers;
-    return logits_at_exit(batch);
-  });
+  const bool plain = batch.layers.empty() && batch.kept_out < 0;
+  auto ran =
+      plain ? backend_.run_recorded(tag, [&] { return run_pass(batch, pool); }) : run_pass(batch, pool);
   backend_.end_step();
   if (!ran) return tl::unexpected(ran.error());
   if (plan_.ranks > 1 && !backend_.host_addressable())
@@ -291,6 +352,8 @@ Result<void> check_options(const ModelConfig& config, const TransformerOptions& 
   if (options.max_rows < 1 || options.max_rows > (1 << 20)) return out_of_range("max_rows", options.max_rows);
   if (options.max_logit_rows < 1 || options.max_logit_rows > options.max_rows)
     return out_of_range("max_logit_rows", options.max_logit_rows);
+  if (options.max_kept_rows < 0 || options.max_kept_rows > (1 << 20))
+    return out_of_range("max_kept_rows", options.max_kept_rows);
   if (options.max_positions < 1 || options.max_positions > config.max_positions)
     return monitoring::fail(Errc::configuration, "max_positions = " + std::to_string(options.max_positions) +
                                                      ": the model has max_position_embeddings = " +

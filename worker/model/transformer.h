@@ -1,9 +1,10 @@
 #pragma once
 // Transformer: the forward pass of a Llama-family model on one rank, top to bottom. Not a batcher (the
-// StepPlan says what runs) and not a sampler. Ends at the final norm and head, or later at any exit. Thread:
+// StepPlan says what runs) and not a sampler. Rows may leave at any layer and join again there: a round of
+// speculation drafts with passes that end early and verifies with one that starts where they ended. Thread:
 // the step thread. Owns weights and activations; borrows backend and communicator, which outlive it.
 // Invariants: every rank calls forward with the same batch; logits are whole (all ranks' vocabulary shares)
-// on rank 0 only.
+// on rank 0 only; a row's bits do not depend on where passes were cut.
 
 #include <cstdint>
 #include <functional>
@@ -19,11 +20,22 @@ namespace leadline::worker {
 
 class WeightFile;
 
+struct LayerRange {  // [first, last)
+  std::int32_t first = 0, last = 0;
+  friend bool operator==(const LayerRange&, const LayerRange&) = default;
+};
+
 struct StepBatch {
-  std::span<const std::int32_t> tokens;      // (rows)
+  std::span<const std::int32_t> tokens;      // (rows); of rows that join above layer 0 not read
   std::span<const SequenceRows> sequences;   // cover all rows in order; kv.base for layer 0, kv.scale set
   std::uint32_t layer_unit_step = 0;         // added to kv.base per layer (uniform layout: local KV heads)
-  std::span<const std::int32_t> logit_rows;  // ascending row indices whose logits are wanted
+  std::span<const std::int32_t> logit_rows;  // ascending row indices whose logits are wanted, at their exit
+  // Per sequence the layers that its rows run; empty: all layers for all. At every layer the sequences that
+  // run it must be the first ones of the batch: drafts in descending order of exit, or joins in ascending
+  // order of entry. Final norm and head read a row where it left.
+  std::span<const LayerRange> layers;
+  std::span<const std::int32_t> kept_in;  // kept slots of the rows that join above layer 0, in row order
+  std::int32_t kept_out = -1;  // >= 0: what all rows left with goes to kept slots kept_out, kept_out + 1, ...
 };
 
 struct TransformerOptions {
@@ -32,6 +44,7 @@ struct TransformerOptions {
   std::string weights = "auto";        // auto (the checkpoint's own dtype) | f32 | bf16 | f16 | int8
   std::int32_t max_rows = 512;         // rows of one step, sizes the activations
   std::int32_t max_logit_rows = 64;    // rows with logits of one step
+  std::int32_t max_kept_rows = 0;      // slots for hidden states between passes; 0: rows run all layers only
   std::int32_t max_positions = 4096;   // RoPE table
   std::function<void(std::uint64_t done, std::uint64_t total)> progress;  // bytes of weights read
 };
@@ -43,10 +56,11 @@ class Transformer {
                                                    transport::Communicator& ranks);
   virtual ~Transformer() = default;
 
-  // Runs all layers, writes KV into `pool`, returns logits [logit_rows, vocab] on rank 0 (elsewhere: no
-  // rows); valid until the next call. Fails only with rank_lost.
+  // Runs the layers asked for, writes KV into `pool`, returns logits [logit_rows, vocab] on rank 0
+  // (elsewhere: no rows); valid until the next call. Fails only with rank_lost.
   virtual Result<ConstFloatMatrix> forward(const StepBatch& batch, KvPool& pool) = 0;
 
+  [[nodiscard]] virtual std::int32_t layers() const = 0;
   [[nodiscard]] virtual std::int32_t local_kv_heads() const = 0;
   [[nodiscard]] virtual std::int64_t weight_bytes() const = 0;
   [[nodiscard]] virtual std::string fingerprint() const = 0;  // exactness X7, hex; the same on every rank
