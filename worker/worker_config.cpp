@@ -41,6 +41,16 @@ ParsedFlags parse_worker_flags(int argc, char** argv) {
       ->check(CLI::Range(-1, 65535));
   app.add_option("--control-secret-file", c.control_secret_file, "Shared secret; required beyond loopback");
   app.add_option("--worker-index", c.worker_index, "For logs")->check(CLI::Range(0, 1 << 20));
+  app.add_option("--rank", c.rank, "This rank of --world, 0 leads; without MPI and without LEADLINE_RANK")
+      ->check(CLI::Range(0, 1023));
+  app.add_option("--world", c.world,
+                 "Ranks of this worker, with --rank and --rendezvous; 0: from the launcher")
+      ->check(CLI::Range(0, 1024));
+  app.add_option("--rendezvous", c.rendezvous,
+                 "HOST:PORT where rank 0 listens and the others find it; beyond loopback with "
+                 "LEADLINE_GROUP_TOKEN set");
+  app.add_option("--connect-limit-ms", c.connect_limit_ms, "At start: the ranks that did not come are named")
+      ->check(CLI::Range(std::int64_t{100}, std::int64_t{3'600'000}));
   app.add_option("--stall-limit-ms", c.stall_limit_ms, "A rank silent for longer is lost")
       ->check(CLI::Range(std::int64_t{100}, std::int64_t{3'600'000}));
   app.add_option("--drain-ms", c.drain_ms, "Time to finish what runs on SIGTERM")

@@ -36,6 +36,12 @@ struct WorkerConfig {
   std::string control_secret_file;  // "" = loopback only
   std::int32_t worker_index = 0;    // for logs
 
+  // ranks that no launcher counted (transport/collective/launch_place.h); world 0 = not given
+  std::int32_t rank = -1, world = 0;
+  std::string rendezvous;  // HOST:PORT of rank 0
+  std::int64_t connect_limit_ms =
+      60'000;  // ranks find each other at start, or the start fails; [100, 3'600'000]
+
   // how long things may take
   std::int64_t stall_limit_ms = 60'000;   // a rank silent for longer within a step is lost; [100, 3'600'000]
   std::int64_t drain_ms = 30'000;         // SIGTERM: running sequences may finish for so long

@@ -9,6 +9,7 @@
 #include "transport/collective/identity_communicator.h"
 #include "transport/collective/mpi_session.h"
 #include "transport/collective/shm_communicator.h"
+#include "transport/collective/tcp_communicator.h"
 
 namespace leadline::transport {
 
@@ -134,60 +135,71 @@ CommunicatorResult bootstrap_mpi(const BootstrapOptions& options, SteadyTime dea
   return make_mpi_communicator(std::move(mpi), std::move(*link), options.stall_limit);
 }
 
-// ---- ranks that know themselves from the environment
+// ---- ranks that were told who they are: flags, the environment, LeaderWorkerSet
 
-CommunicatorResult bootstrap_rendezvous(const BootstrapOptions& options, SteadyTime deadline) {
-  auto size = whole_number("LEADLINE_WORLD", environment("LEADLINE_WORLD"), 1, 1024);
-  if (!size) return tl::unexpected(std::move(size).error());
-  auto rank = whole_number("LEADLINE_RANK", environment("LEADLINE_RANK"), 0, *size - 1);
-  if (!rank) return tl::unexpected(std::move(rank).error());
-  if (*size == 1) return std::make_unique<IdentityCommunicator>();
-  const std::string meeting = environment("LEADLINE_RENDEZVOUS");
-  const auto colon = meeting.rfind(':');
-  if (colon == std::string::npos) {
-    return monitoring::fail(Errc::configuration,
-                            "LEADLINE_RENDEZVOUS=\"" + meeting + "\": expected HOST:PORT of rank 0");
-  }
-  auto port = whole_number("port of LEADLINE_RENDEZVOUS", meeting.substr(colon + 1), 1, 65535);
-  if (!port) return tl::unexpected(std::move(port).error());
-  std::string host = meeting.substr(0, colon);
-  if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-  const GroupIdentity identity{*rank, *size, environment("LEADLINE_GROUP_TOKEN")};
+std::string source_name(LaunchPlace::Source source) {
+  return source == LaunchPlace::Source::flags      ? "flags"
+         : source == LaunchPlace::Source::leadline ? "LEADLINE_WORLD"
+                                                   : "LWS_GROUP_SIZE";
+}
+
+CommunicatorResult bootstrap_rendezvous(const LaunchPlace& place, const BootstrapOptions& options,
+                                        SteadyTime deadline) {
+  if (place.world == 1) return std::make_unique<IdentityCommunicator>();
+  const GroupIdentity identity{place.rank, place.world, environment("LEADLINE_GROUP_TOKEN")};
+  monitoring::log_info("group_meets", {{"told_by", source_name(place.source)},
+                                       {"rank", place.rank},
+                                       {"ranks", place.world},
+                                       {"host", place.host},
+                                       {"port", place.port}});
   Result<std::unique_ptr<GroupLink>> link = nullptr;
-  if (*rank == 0) {
-    auto door = GroupDoor::open(host, static_cast<std::uint16_t>(*port), identity);
+  if (place.rank == 0) {
+    auto door = GroupDoor::open(place.listen_everywhere ? "" : place.host, place.port, identity);
     if (!door) return tl::unexpected(std::move(door).error());
     link = (*door)->admit_all(deadline, options.stall_limit);
   } else {
-    link =
-        GroupDoor::knock({host}, static_cast<std::uint16_t>(*port), identity, deadline, options.stall_limit);
+    link = GroupDoor::knock({place.host}, place.port, identity, deadline, options.stall_limit);
   }
   if (!link) return tl::unexpected(std::move(link).error());
-  std::unique_ptr<LaunchSession> none;
-  return ShmCommunicator::create(*rank, *size, *link, none, options.stall_limit, deadline);
+  if (options.backend != "tcp") {
+    std::unique_ptr<LaunchSession> none;
+    auto shm = ShmCommunicator::create(place.rank, place.world, *link, none, options.stall_limit, deadline);
+    if (shm || *link == nullptr || options.backend == "shm") return shm;
+    if (shm.error().code != Errc::io) return shm;  // a rank is gone: no other transport would find it
+    monitoring::log_info("collective_shm_unavailable", {{"reason", shm.error().message}});
+  }
+  return TcpCommunicator::create(identity, std::move(*link), options.stall_limit, deadline);
 }
 
 CommunicatorResult choose(const BootstrapOptions& options) {
   const auto deadline = Clock::now() + options.connect_limit;
   const std::string& backend = options.backend;
-  if (backend != "auto" && backend != "identity" && backend != "mpi" && backend != "shm") {
+  if (backend != "auto" && backend != "identity" && backend != "mpi" && backend != "shm" &&
+      backend != "tcp") {
     return monitoring::fail(Errc::configuration,
-                            "collective backend \"" + backend + "\": auto, identity, mpi or shm");
+                            "collective backend \"" + backend + "\": auto, identity, mpi, shm or tcp");
   }
   const MpiLaunch launch = detect_mpi_launch();
-  const bool has_environment = !environment("LEADLINE_WORLD").empty();
+  auto told = launch_place(options.launch, process_environment);
+  if (!told) return tl::unexpected(std::move(told).error());
   if (backend == "identity") {
-    if (launch.size > 1 || (has_environment && environment("LEADLINE_WORLD") != "1")) {
+    if (launch.size > 1 || told->world > 1) {
       return monitoring::fail(Errc::configuration,
                               "backend identity: the launcher started more than one rank");
     }
     return std::make_unique<IdentityCommunicator>();
   }
   // Explicit ranks win over a launcher's: a worker of its own may be started inside somebody else's job.
-  if (has_environment && backend != "mpi") return bootstrap_rendezvous(options, deadline);
+  const bool explicitly = told->source != LaunchPlace::Source::none && backend != "mpi";
+  if (explicitly) return bootstrap_rendezvous(*told, options, deadline);
   if (launch.present && launch.size != 1) return bootstrap_mpi(options, deadline);
   if (backend == "mpi" && !launch.present) {
     return monitoring::fail(Errc::configuration, "backend mpi: no MPI launcher started this process");
+  }
+  if (backend != "mpi") {
+    auto lws = leader_worker_set_place(process_environment);
+    if (!lws) return tl::unexpected(std::move(lws).error());
+    return bootstrap_rendezvous(*lws, options, deadline);
   }
   return std::make_unique<IdentityCommunicator>();
 }

@@ -1,7 +1,7 @@
 #pragma once
 // Communicator: how the ranks of one worker exchange buffers. Not a reducer: sums over ranks are made by the
 // backend from all-gathered partials in a fixed tree (exactness X2), so no implementation may add floats.
-// Implementations: identity (one rank), MPI, shared memory, NCCL; one conformance suite for all of them.
+// Implementations: identity (one rank), MPI, shared memory, TCP, NCCL; one conformance suite for all of them.
 //
 // Thread: one owner (the step thread) calls every function; `fail` may be called from any thread.
 // Invariants:
@@ -22,6 +22,12 @@
 
 namespace leadline::transport {
 
+// Which rank of its host this is: it shares the host's cores and GPUs out.
+struct HostPlace {
+  int rank = 0, ranks = 1;
+  bool operator==(const HostPlace&) const = default;
+};
+
 // Where a device collective is ordered; null on the CPU.
 using StreamHandle = void*;
 
@@ -31,7 +37,10 @@ class Communicator {
 
   [[nodiscard]] virtual int rank() const = 0;
   [[nodiscard]] virtual int size() const = 0;
-  [[nodiscard]] virtual const char* name() const = 0;  // "identity", "mpi", "shm", "nccl"
+  [[nodiscard]] virtual const char* name() const = 0;  // "identity", "mpi", "shm", "tcp", "nccl"
+
+  // As far as the group itself knows; a launcher's word goes before it (launch_place).
+  [[nodiscard]] virtual HostPlace host_place() const { return {rank(), size()}; }
 
   // recv has size() * send.size() bytes, rank r's part at r * send.size(). send may be recv's own part (in
   // place).

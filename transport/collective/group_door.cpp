@@ -126,7 +126,7 @@ Result<std::unique_ptr<GroupSocket>> knock_once(const std::string& host, std::ui
     if (!answer) {
       last = answer.error().message;
     } else if (!answer->bytes.empty()) {
-      return monitoring::fail(Errc::refused, "rank 0: " + answer->text());
+      return monitoring::fail(Errc::refused, host + ": " + answer->text());
     } else {
       return socket;
     }
@@ -170,7 +170,8 @@ Result<std::unique_ptr<GroupDoor>> GroupDoor::open(const std::string& host, std:
   return std::unique_ptr<GroupDoor>(new GroupDoor(fd, ntohs(real), identity));
 }
 
-void GroupDoor::admit_one(std::vector<std::unique_ptr<GroupSocket>>& sockets, SteadyTime deadline) {
+void GroupDoor::admit_one(int lowest, std::vector<std::unique_ptr<GroupSocket>>& sockets,
+                          SteadyTime deadline) {
   const int fd = ::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
   if (fd < 0) return;
   auto socket = std::make_unique<GroupSocket>(fd);
@@ -179,53 +180,66 @@ void GroupDoor::admit_one(std::vector<std::unique_ptr<GroupSocket>>& sockets, St
   if (!hello || hello->type != GroupFrameType::hello) return;
   auto rank = check_hello(hello->text(), identity_);
   std::string verdict = rank ? "" : rank.error().message;
-  if (rank && sockets[*rank - 1] != nullptr) verdict = "rank " + std::to_string(*rank) + " is here already";
+  if (rank && *rank < lowest) verdict = "rank " + std::to_string(*rank) + " does not call here";
+  // A rank whose first call was answered too late for it has hung up and calls again.
+  if (rank && verdict.empty() && sockets[*rank] != nullptr && !sockets[*rank]->closed_by_peer())
+    verdict = "rank " + std::to_string(*rank) + " is here already";
   if (auto sent = socket->write_text(GroupFrameType::ready, verdict, deadline); sent && verdict.empty()) {
-    sockets[*rank - 1] = std::move(socket);
+    sockets[*rank] = std::move(socket);
+  }
+}
+
+Result<void> GroupDoor::admit(int lowest, std::vector<std::unique_ptr<GroupSocket>>& sockets,
+                              SteadyTime deadline) {
+  for (;;) {
+    std::string missing;
+    for (int rank = lowest; rank < identity_.size; ++rank)
+      if (sockets[rank] == nullptr) missing += " " + std::to_string(rank);
+    if (missing.empty()) return {};
+    if (!wait_readable(fd_, deadline))
+      return monitoring::fail(Errc::timeout, "ranks that did not come:" + missing);
+    admit_one(lowest, sockets, deadline);
   }
 }
 
 Result<std::unique_ptr<GroupLink>> GroupDoor::admit_all(SteadyTime deadline,
                                                         std::chrono::milliseconds stall_limit) {
-  std::vector<std::unique_ptr<GroupSocket>> sockets(identity_.size - 1);
-  const auto missing = [&] { return std::find(sockets.begin(), sockets.end(), nullptr); };
-  while (missing() != sockets.end()) {
-    if (!wait_readable(fd_, deadline)) {
-      std::string names;
-      for (int rank = 1; rank < identity_.size; ++rank) {
-        if (sockets[rank - 1] == nullptr) names += " " + std::to_string(rank);
-      }
-      return monitoring::fail(Errc::timeout, "ranks that did not come:" + names);
-    }
-    admit_one(sockets, deadline);
-  }
+  std::vector<std::unique_ptr<GroupSocket>> sockets(identity_.size);
+  if (auto come = admit(1, sockets, deadline); !come) return tl::unexpected(std::move(come).error());
+  sockets.erase(sockets.begin());
   return std::make_unique<GroupLink>(0, identity_.size, std::move(sockets), stall_limit);
+}
+
+Result<std::unique_ptr<GroupSocket>> GroupDoor::call(const std::vector<std::string>& hosts,
+                                                     std::uint16_t port, const GroupIdentity& identity,
+                                                     SteadyTime deadline) {
+  std::string last = "no address";
+  auto pause = std::chrono::milliseconds(10);
+  for (;;) {
+    for (const std::string& host : hosts) {
+      auto socket = knock_once(host, port, identity, std::min(deadline, Clock::now() + kKnockLimit));
+      if (socket) return socket;
+      if (socket.error().code == Errc::configuration && hosts.size() == 1 && identity.token.empty())
+        return socket;
+      // A refusal may come from a group that is just leaving the same port: try again until the deadline.
+      last = socket.error().message;
+    }
+    if (Clock::now() + pause >= deadline) return monitoring::fail(Errc::timeout, "does not answer: " + last);
+    std::this_thread::sleep_for(pause);
+    pause = std::min(pause * 2, std::chrono::milliseconds(500));
+  }
 }
 
 Result<std::unique_ptr<GroupLink>> GroupDoor::knock(const std::vector<std::string>& hosts, std::uint16_t port,
                                                     const GroupIdentity& identity, SteadyTime deadline,
                                                     std::chrono::milliseconds stall_limit) {
-  std::string last = "no address of rank 0";
-  auto pause = std::chrono::milliseconds(10);
-  for (;;) {
-    for (const std::string& host : hosts) {
-      auto socket = knock_once(host, port, identity, std::min(deadline, Clock::now() + kKnockLimit));
-      if (socket) {
-        std::vector<std::unique_ptr<GroupSocket>> one;
-        one.push_back(std::move(*socket));
-        return std::make_unique<GroupLink>(identity.rank, identity.size, std::move(one), stall_limit);
-      }
-      if (socket.error().code == Errc::configuration && hosts.size() == 1 && identity.token.empty()) {
-        return tl::unexpected(std::move(socket).error());
-      }
-      // A refusal may come from a group that is just leaving the same port: try again until the deadline.
-      last = socket.error().message;
-    }
-    if (Clock::now() + pause >= deadline)
-      return monitoring::fail(Errc::timeout, "rank 0 does not answer: " + last);
-    std::this_thread::sleep_for(pause);
-    pause = std::min(pause * 2, std::chrono::milliseconds(500));
-  }
+  auto socket = call(hosts, port, identity, deadline);
+  if (!socket && socket.error().code == Errc::timeout)
+    return monitoring::fail(Errc::timeout, "rank 0 " + socket.error().message);
+  if (!socket) return tl::unexpected(std::move(socket).error());
+  std::vector<std::unique_ptr<GroupSocket>> one;
+  one.push_back(std::move(*socket));
+  return std::make_unique<GroupLink>(identity.rank, identity.size, std::move(one), stall_limit);
 }
 
 std::vector<std::string> reachable_addresses(const std::string& interface) {

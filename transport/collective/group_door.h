@@ -30,6 +30,12 @@ class GroupDoor {
   // Rank 0: waits for ranks 1 to size - 1. timeout names those who did not come.
   Result<std::unique_ptr<GroupLink>> admit_all(SteadyTime deadline, std::chrono::milliseconds stall_limit);
 
+  // Any rank: waits for ranks from `lowest` on to call, into sockets[rank]; those that are there are kept.
+  Result<void> admit(int lowest, std::vector<std::unique_ptr<GroupSocket>>& sockets, SteadyTime deadline);
+
+  // Tries the hosts in turn until the door there lets this rank in.
+  static Result<std::unique_ptr<GroupSocket>> call(const std::vector<std::string>& hosts, std::uint16_t port,
+                                                   const GroupIdentity& identity, SteadyTime deadline);
   // Other ranks: tries the hosts in turn until rank 0 answers.
   static Result<std::unique_ptr<GroupLink>> knock(const std::vector<std::string>& hosts, std::uint16_t port,
                                                   const GroupIdentity& identity, SteadyTime deadline,
@@ -37,7 +43,7 @@ class GroupDoor {
 
  private:
   GroupDoor(int fd, std::uint16_t port, GroupIdentity identity);
-  void admit_one(std::vector<std::unique_ptr<GroupSocket>>& sockets, SteadyTime deadline);
+  void admit_one(int lowest, std::vector<std::unique_ptr<GroupSocket>>& sockets, SteadyTime deadline);
   const int fd_;
   const std::uint16_t port_;
   const GroupIdentity identity_;

@@ -90,6 +90,44 @@ Result<std::string> GroupLink::settle(std::string_view own_verdict, SteadyTime d
   return together;
 }
 
+Result<std::vector<std::string>> GroupLink::exchange(std::string_view own, std::size_t max_bytes,
+                                                     SteadyTime deadline) {
+  LEADLINE_CHECK(own.size() <= max_bytes && own.find('\n') == std::string_view::npos,
+                 "a text of one line, at most as long as agreed");
+  const auto lost = [](int rank, const Error& why) {
+    return monitoring::fail(Errc::rank_lost, "rank " + std::to_string(rank) + ": " + why.message);
+  };
+  std::string all(own);
+  if (rank_ != 0) {
+    auto sent = sockets_[0]->write_text(GroupFrameType::ready, own, deadline);
+    if (!sent) return lost(0, sent.error());
+    auto answer = sockets_[0]->read_one(static_cast<std::size_t>(size_) * (max_bytes + 1), deadline);
+    if (!answer) return lost(0, answer.error());
+    all = answer->text();
+  } else {
+    for (int peer = 1; peer < size_; ++peer) {
+      auto text = sockets_[peer - 1]->read_one(max_bytes, deadline);
+      if (!text) return lost(peer, text.error());
+      all += "\n" + text->text();
+    }
+    for (int peer = 1; peer < size_; ++peer) {
+      auto sent = sockets_[peer - 1]->write_text(GroupFrameType::ready, all, deadline);
+      if (!sent) return lost(peer, sent.error());
+    }
+  }
+  std::vector<std::string> texts(1);
+  for (const char c : all) {
+    if (c == '\n')
+      texts.emplace_back();
+    else
+      texts.back().push_back(c);
+  }
+  if (texts.size() != static_cast<std::size_t>(size_))
+    return monitoring::fail(Errc::malformed,
+                            std::to_string(texts.size()) + " texts of " + std::to_string(size_) + " ranks");
+  return texts;
+}
+
 void GroupLink::start_watching(std::function<void()> on_loss) {
   on_loss_ = std::move(on_loss);
   if (rank_ == 0 && size_ > 1) watcher_ = std::thread([this] { watch(); });

@@ -33,6 +33,11 @@ class GroupLink {
   Result<std::string> settle(std::string_view own_verdict,
                              SteadyTime deadline);  // all agreed: "", else a reason
 
+  // At start: every rank's text (at most max_bytes, without line breaks) on every rank.
+  Result<std::vector<std::string>> exchange(std::string_view own, std::size_t max_bytes, SteadyTime deadline);
+  // The address of this rank on its way to rank 0 (rank 0: to rank 1): where the other ranks may reach it.
+  [[nodiscard]] std::string local_host() const { return sockets_.front()->local_host(); }
+
   // `on_loss` runs once, on whichever thread learns of the loss; it must not block.
   void start_watching(std::function<void()> on_loss);
   void stop_watching();  // joins the watcher; on_loss runs no more. Before what on_loss uses goes. REQUIRES:

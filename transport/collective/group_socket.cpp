@@ -1,5 +1,6 @@
 #include "transport/collective/group_socket.h"
 
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -43,6 +44,17 @@ GroupSocket::GroupSocket(int fd) : fd_(fd) {
 
 GroupSocket::~GroupSocket() {
   ::close(fd_);
+}
+
+std::string GroupSocket::local_host() const {
+  sockaddr_storage own{};
+  socklen_t size = sizeof own;
+  char text[INET6_ADDRSTRLEN] = "";
+  if (::getsockname(fd_, reinterpret_cast<sockaddr*>(&own), &size) != 0) return "";
+  const void* address = own.ss_family == AF_INET
+                            ? static_cast<const void*>(&reinterpret_cast<sockaddr_in*>(&own)->sin_addr)
+                            : &reinterpret_cast<sockaddr_in6*>(&own)->sin6_addr;
+  return ::inet_ntop(own.ss_family, address, text, sizeof text) == nullptr ? "" : text;
 }
 
 void GroupSocket::set_silence_limit(std::chrono::milliseconds limit) {
@@ -145,6 +157,12 @@ Result<GroupFrame> GroupSocket::read_one(std::size_t max_bytes, SteadyTime deadl
     if (!frames.empty()) return std::move(frames.front());
     if (!*more && !wait_readable(fd_, deadline)) return monitoring::fail(Errc::timeout, "no answer in time");
   }
+}
+
+bool GroupSocket::closed_by_peer() const {
+  std::byte one;
+  const ssize_t n = ::recv(fd_, &one, 1, MSG_PEEK | MSG_DONTWAIT);
+  return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
 }
 
 void GroupSocket::shut_down_sending() {

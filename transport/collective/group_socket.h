@@ -42,6 +42,7 @@ class GroupSocket {
   GroupSocket& operator=(const GroupSocket&) = delete;
 
   [[nodiscard]] int fd() const { return fd_; }
+  [[nodiscard]] std::string local_host() const;  // this end's address, a literal
   // Packets that go unanswered for this long end the connection (TCP keep-alive and user timeout).
   void set_silence_limit(std::chrono::milliseconds limit);
 
@@ -58,6 +59,7 @@ class GroupSocket {
   // Waits for one frame. timeout past the deadline.
   Result<GroupFrame> read_one(std::size_t max_bytes, SteadyTime deadline);
 
+  [[nodiscard]] bool closed_by_peer() const;  // and nothing of it is left to read
   void shut_down_sending();
   void shut_down();  // both ways; wakes a reader
 

@@ -27,6 +27,7 @@ class NcclCommunicator final : public Communicator {
   [[nodiscard]] int rank() const override { return hosts_->rank(); }
   [[nodiscard]] int size() const override { return hosts_->size(); }
   [[nodiscard]] const char* name() const override { return "nccl"; }
+  [[nodiscard]] HostPlace host_place() const override { return hosts_->host_place(); }
   Result<void> all_gather(std::span<const std::byte> send, std::span<std::byte> recv,
                           StreamHandle stream) override;
   Result<void> gather(std::span<const std::byte> send, std::span<std::byte> recv, int root,

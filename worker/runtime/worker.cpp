@@ -26,11 +26,6 @@ namespace {
 using monitoring::StartupPhase;
 using transport::WorkerPhase;
 
-int environment_int(const char* name, int otherwise) {
-  const char* text = std::getenv(name);
-  return text == nullptr ? otherwise : std::max(1, std::atoi(text));
-}
-
 Result<std::string> read_secret(const std::string& path) {
   if (path.empty()) return std::string();
   std::ifstream file(path);
@@ -81,6 +76,7 @@ class Rank {
   TokenOutbox outbox_;
   std::unique_ptr<monitoring::AdminServer> admin_;
   std::unique_ptr<transport::Communicator> ranks_;
+  transport::HostPlace on_host_;
   std::unique_ptr<Backend> backend_;
   ModelConfig model_;
   std::unique_ptr<Transformer> transformer_;
@@ -95,9 +91,12 @@ class Rank {
 Result<void> Rank::start() {
   transport::BootstrapOptions options;
   options.stall_limit = std::chrono::milliseconds(config_.stall_limit_ms);
+  options.connect_limit = std::chrono::milliseconds(config_.connect_limit_ms);
+  options.launch = {config_.rank, config_.world, config_.rendezvous};
   auto ranks = transport::bootstrap(options);
   if (!ranks) return monitoring::fail(Errc::configuration, ranks.error().message);
   ranks_ = std::move(*ranks);
+  on_host_ = transport::host_place(transport::process_environment, ranks_->host_place());
   monitoring::LogOptions log;
   log.json = config_.log_json;
   log.process = "worker " + std::to_string(config_.worker_index) + " rank " + std::to_string(ranks_->rank());
@@ -143,9 +142,8 @@ Result<void> Rank::load_model() {
   options.gpu_memory_utilization = config_.gpu_memory_utilization;
   options.rank_invariant = config_.rank_invariant;
   options.log = [](std::string_view line) { monitoring::log_info("backend", {{"says", line}}); };
-  options.ranks_on_host = environment_int("OMPI_COMM_WORLD_LOCAL_SIZE", ranks_->size());
-  options.rank_on_host =
-      std::atoi(std::getenv("OMPI_COMM_WORLD_LOCAL_RANK") ? std::getenv("OMPI_COMM_WORLD_LOCAL_RANK") : "0");
+  options.ranks_on_host = on_host_.ranks;
+  options.rank_on_host = on_host_.rank;
   auto backend = make_backend(options);
   if (!backend) return tl::unexpected(backend.error());
   backend_ = std::move(*backend);
@@ -199,7 +197,7 @@ Result<void> Rank::size_memory() {
   request.page_bytes = (*probe)->unit_bytes() * geometry_.units_per_page();
   request.available_bytes = available_memory_bytes();
   request.device_bytes = backend_->free_bytes();
-  request.ranks_on_host = environment_int("OMPI_COMM_WORLD_LOCAL_SIZE", ranks_->size());
+  request.ranks_on_host = on_host_.ranks;
   request.max_sequences = config_.max_sequences;
   request.max_model_len = static_cast<std::int32_t>(max_model_len_);
   auto planned = plan_memory(request);

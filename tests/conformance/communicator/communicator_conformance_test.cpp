@@ -41,6 +41,17 @@ std::string output_of(const std::string& command) {
   return text;
 }
 
+// What LeaderWorkerSet sets in each pod, and nothing else but the token and the port.
+std::string leader_worker_set(int pods, const std::string& program) {
+  const std::string port = std::to_string(free_port());
+  std::string all;
+  for (int pod = 0; pod < pods; ++pod)
+    all += "LEADLINE_COLLECTIVE=tcp LEADLINE_GROUP_TOKEN=of-this-group LEADLINE_RENDEZVOUS_PORT=" + port +
+           " LWS_LEADER_ADDRESS=localhost LWS_GROUP_SIZE=" + std::to_string(pods) +
+           " LWS_WORKER_INDEX=" + std::to_string(pod) + " " + program + " & ";
+  return "( " + all + "wait )";
+}
+
 // The shell line that runs `laws` on every rank of the group.
 std::string command_for(const GroupCase& group, const std::string& laws) {
   const std::string program = std::string("timeout -k 1 60 ") + LEADLINE_LAWS_PROGRAM + " " + laws;
@@ -53,6 +64,7 @@ std::string command_for(const GroupCase& group, const std::string& laws) {
            forced + " -n " + std::to_string(group.ranks) + " " + LEADLINE_LAWS_PROGRAM + " " + laws;
   }
   if (group.ranks == 1) return backend + program;
+  if (std::string_view(group.backend) == "tcp_lws") return leader_worker_set(group.ranks, program);
   const std::string meeting = "LEADLINE_RENDEZVOUS=127.0.0.1:" + std::to_string(free_port());
   std::string all;
   for (int rank = 0; rank < group.ranks; ++rank) {
@@ -71,7 +83,10 @@ class CommunicatorConformance : public testing::TestWithParam<GroupCase> {
     for (int rank = 0; rank < speakers; ++rank) {
       std::string line = std::string("ok ") + law.name + " rank " + std::to_string(rank) + " on ";
       const std::string_view backend = group.backend;
-      line += group.ranks == 1 ? "identity" : backend == "mpi" ? "mpi" : "shm";
+      line += group.ranks == 1                           ? "identity"
+              : backend == "mpi"                         ? "mpi"
+              : backend == "tcp" || backend == "tcp_lws" ? "tcp"
+                                                         : "shm";
       EXPECT_NE(output.find(line), std::string::npos) << line << "\nin:\n" << output;
     }
     EXPECT_EQ(output.find("broken"), std::string::npos) << output;
@@ -100,7 +115,8 @@ TEST_P(CommunicatorConformance, LossesAreNamedInTime) {
 }
 
 std::vector<GroupCase> cases() {
-  std::vector<GroupCase> all = {{"identity", 1}, {"shm", 2}, {"shm", 4}};
+  std::vector<GroupCase> all = {{"identity", 1}, {"shm", 2}, {"shm", 4},
+                                {"tcp", 2},      {"tcp", 4}, {"tcp_lws", 3}};
 #ifdef LEADLINE_WITH_MPI
   for (const GroupCase& more : {GroupCase{"mpi", 1}, {"mpi", 2}, {"mpi", 4}, {"shm_mpirun", 2}})
     all.push_back(more);
