@@ -100,6 +100,12 @@ Generation::PlacementEnd Generation::on_finish(const transport::Finish& finish,
                                                std::uint32_t max_placements) {
   if (ended()) return {};
   result_.cached_tokens = finish.cached_tokens;
+  result_.cached_memory_tokens = finish.cached_memory_tokens;
+  result_.cached_disk_tokens = finish.cached_disk_tokens;
+  result_.cached_redis_tokens = finish.cached_redis_tokens;
+  result_.speculation_rounds += finish.speculation_rounds;
+  result_.drafted_tokens += finish.drafted_tokens;
+  result_.accepted_tokens += finish.accepted_tokens;
   result_.preemptions += finish.preemptions;
   result_.queue_us = finish.queue_us;
   result_.prefill_us = finish.prefill_us;

@@ -190,6 +190,8 @@ GenerationSpec CompletionJob::spec_of(std::size_t prompt, std::uint32_t choice) 
   g.banned_ids = services_.banned_ids;
   g.priority = request_.priority;
   g.tenant_salt = tenant_.salt;
+  g.speculation = request_.speculation;
+  g.kv = request_.kv;
   return spec;
 }
 

@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include "coordinator/http/engine_wishes.h"
 #include "coordinator/http/request_fields.h"
 
 namespace leadline::coordinator {
@@ -257,6 +258,7 @@ Result<CompletionRequest> parse_completion_request(Endpoint endpoint, const json
   fields.integer("priority", out.priority, -rules.limits.priority, rules.limits.priority);
   fields.integer("deadline_ms", out.deadline_ms, 1, static_cast<std::int64_t>(rules.limits.deadline_ms));
   fields.text("prompt_cache_key", out.prompt_cache_key, rules.limits.cache_key_bytes);
+  read_engine_wishes(fields, out);
 
   std::vector<std::string> ignored = fields.finish();
   if (!fields.ok()) return tl::unexpected(fields.fault());

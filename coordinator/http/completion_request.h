@@ -48,6 +48,8 @@ struct CompletionRequest {
   std::int32_t priority = 0;
   std::uint64_t deadline_ms = 0;  // from receipt; 0 = none
   std::string prompt_cache_key;
+  transport::SpeculationWish speculation;
+  transport::KvWish kv;
   std::vector<std::string> ignored;  // fields that were accepted and have no effect
 
   bool wants_logprobs() const { return sampling.top_logprobs >= 0; }

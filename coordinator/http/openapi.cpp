@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "coordinator/http/api.h"
+#include "coordinator/http/engine_wishes.h"
 #include "coordinator/http/info_handler.h"
 
 namespace leadline::coordinator {
@@ -62,6 +63,20 @@ Json shared_fields(const Limits& l) {
   p["prompt_cache_key"] = {{"type", "string"},
                            {"maxLength", l.cache_key_bytes},
                            {"description", "requests of one key stay on one worker"}};
+  p["speculation"] = {
+      {"type", "object"},
+      {"description", "how the answer is computed; it stays the same"},
+      {"properties",
+       Json{{"mode", Json{{"type", "string"}, {"enum", Json::array({"auto", "off", "static", "learned"})}}},
+            {"max_draft", integer(1, kMaxDraft, "tokens drafted in one round")}}}};
+  p["kv"] = {{"type", "object"},
+             {"description", "how much context is kept, and whether its blocks are"},
+             {"properties", Json{{"compression", text("exact, or a method's name")},
+                                 {"budget", number(0, 1, "share of the context kept; above 0")},
+                                 {"tokens", integer(1, kMaxKvTokens, "instead of budget: tokens kept")},
+                                 {"threshold", number(-1, 1, "of a method that merges by similarity")},
+                                 {"store", boolean("default true; false: no block leaves the worker")},
+                                 {"ttl_s", integer(1, kMaxKvTtlSeconds, "of the stored blocks")}}}};
   return p;
 }
 

@@ -84,7 +84,12 @@ class FakeLink final : public WorkerLink {
     finish.request = RequestId(request);
     finish.reason = reason;
     finish.prompt_tokens = static_cast<std::uint32_t>(entry.message.prompt.size());
-    finish.cached_tokens = cached_tokens;
+    finish.cached_tokens = usage.cached_tokens;
+    finish.cached_memory_tokens = usage.cached_memory_tokens;
+    finish.cached_disk_tokens = usage.cached_disk_tokens;
+    finish.speculation_rounds = usage.speculation_rounds;
+    finish.drafted_tokens = usage.drafted_tokens;
+    finish.accepted_tokens = usage.accepted_tokens;
     finish.stop_token = reason == FinishReason::stop ? eos : -1;
     finish.queue_us = 1000;
     finish.prefill_us = 2000;
@@ -105,7 +110,7 @@ class FakeLink final : public WorkerLink {
   std::vector<std::uint64_t> cancelled, abandoned;
   std::string answer = "Hello, world";
   TokenId eos = 257;
-  std::uint32_t cached_tokens = 0;
+  Finish usage;  // what it says of caches and drafts
   int refuse_next = 0;
 
  private:

@@ -153,6 +153,35 @@ SamplingSpec from_wire(const pb::Sampling& w) {
   return m;
 }
 
+void to_wire(const SpeculationWish& m, pb::Speculation& w) {
+  w.set_mode(static_cast<std::uint32_t>(m.mode));
+  w.set_max_draft(m.max_draft);
+}
+Result<SpeculationWish> from_wire(const pb::Speculation& w) {
+  if (w.mode() > static_cast<std::uint32_t>(SpeculationMode::learned))
+    return monitoring::fail(Errc::malformed, "Generate.speculation.mode is " + std::to_string(w.mode()));
+  return SpeculationWish{static_cast<SpeculationMode>(w.mode()), w.max_draft()};
+}
+
+void to_wire(const KvWish& m, pb::KvWish& w) {
+  w.set_compression(m.compression);
+  w.set_budget(m.budget);
+  w.set_budget_tokens(m.budget_tokens);
+  if (m.threshold) w.set_threshold(*m.threshold);
+  w.set_no_store(!m.store);
+  w.set_ttl_s(m.ttl_s);
+}
+KvWish from_wire(const pb::KvWish& w) {
+  KvWish m;
+  m.compression = w.compression();
+  m.budget = w.budget();
+  m.budget_tokens = w.budget_tokens();
+  if (w.has_threshold()) m.threshold = w.threshold();
+  m.store = !w.no_store();
+  m.ttl_s = w.ttl_s();
+  return m;
+}
+
 pb::Generate to_wire(const Generate& m) {
   pb::Generate w;
   w.set_request(m.request.value);
@@ -168,6 +197,10 @@ pb::Generate to_wire(const Generate& m) {
   w.set_priority(m.priority);
   w.set_deadline_ms(m.deadline_ms);
   put_bytes(m.tenant_salt, w.mutable_tenant_salt());
+  w.set_allowed_vocab(m.allowed_vocab);
+  w.mutable_banned_ids()->Add(m.banned_ids.begin(), m.banned_ids.end());
+  to_wire(m.speculation, *w.mutable_speculation());
+  to_wire(m.kv, *w.mutable_kv());
   return w;
 }
 Result<Generate> from_wire(const pb::Generate& w) {
@@ -185,6 +218,12 @@ Result<Generate> from_wire(const pb::Generate& w) {
   m.ignore_eos = w.ignore_eos();
   m.priority = w.priority();
   m.deadline_ms = w.deadline_ms();
+  m.allowed_vocab = w.allowed_vocab();
+  m.banned_ids.assign(w.banned_ids().begin(), w.banned_ids().end());
+  auto speculation = from_wire(w.speculation());
+  if (!speculation) return tl::unexpected(speculation.error());
+  m.speculation = *speculation;
+  m.kv = from_wire(w.kv());
   if (auto ok = get_bytes(w.tenant_salt(), "Generate.tenant_salt", true, m.tenant_salt); !ok) {
     return tl::unexpected(ok.error());
   }
@@ -251,6 +290,12 @@ pb::Finish to_wire(const Finish& m) {
   w.set_queue_us(m.queue_us);
   w.set_prefill_us(m.prefill_us);
   w.set_decode_us(m.decode_us);
+  w.set_speculation_rounds(m.speculation_rounds);
+  w.set_drafted_tokens(m.drafted_tokens);
+  w.set_accepted_tokens(m.accepted_tokens);
+  w.set_cached_memory_tokens(m.cached_memory_tokens);
+  w.set_cached_disk_tokens(m.cached_disk_tokens);
+  w.set_cached_redis_tokens(m.cached_redis_tokens);
   return w;
 }
 Result<Finish> from_wire(const pb::Finish& w) {
@@ -266,6 +311,12 @@ Result<Finish> from_wire(const pb::Finish& w) {
   m.queue_us = w.queue_us();
   m.prefill_us = w.prefill_us();
   m.decode_us = w.decode_us();
+  m.speculation_rounds = w.speculation_rounds();
+  m.drafted_tokens = w.drafted_tokens();
+  m.accepted_tokens = w.accepted_tokens();
+  m.cached_memory_tokens = w.cached_memory_tokens();
+  m.cached_disk_tokens = w.cached_disk_tokens();
+  m.cached_redis_tokens = w.cached_redis_tokens();
   return m;
 }
 

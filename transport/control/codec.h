@@ -21,6 +21,8 @@ struct CodecLimits {
   static constexpr std::size_t kPromptTokens = std::size_t{1} << 20;  // prompt and generated, each
   static constexpr std::size_t kLogitBias = 65'536;
   static constexpr std::size_t kStopTokenIds = 4'096;
+  static constexpr std::size_t kBannedIds = 65'536;
+  static constexpr std::size_t kMethodNameBytes = 64;
   static constexpr std::size_t kBatchTokens = 8'192;  // of one TokenBatch: send longer ones in parts
   static constexpr std::size_t kTopLogprobs = 20;
   static constexpr std::size_t kTraceIdBytes = 256;

@@ -97,7 +97,11 @@ Result<void> check_rules(const Generate& m) {
       .tokens("Generate.generated", m.generated, CodecLimits::kPromptTokens)
       .tokens("Generate.stop_token_ids", m.stop_token_ids, CodecLimits::kStopTokenIds)
       .require(!m.prompt.empty(), "Generate.prompt size", m.prompt.size())
-      .require(m.max_tokens > 0, "Generate.max_tokens", m.max_tokens);
+      .tokens("Generate.banned_ids", m.banned_ids, CodecLimits::kBannedIds)
+      .require(m.max_tokens > 0, "Generate.max_tokens", m.max_tokens)
+      .text("Generate.kv.compression", m.kv.compression, CodecLimits::kMethodNameBytes)
+      .within("Generate.kv.budget", m.kv.budget, 0, 1)
+      .within("Generate.kv.threshold", m.kv.threshold.value_or(0), -1, 1);
   sampling_rules(rules, m.sampling);
   return rules.done();
 }

@@ -16,7 +16,7 @@
 
 namespace leadline::transport {
 
-inline constexpr std::uint32_t kProtocolVersion = 1;
+inline constexpr std::uint32_t kProtocolVersion = 2;
 
 // What a request asks of sampling. Defaults are greedy-free "model's own": the coordinator fills every field.
 struct SamplingSpec {
@@ -31,6 +31,29 @@ struct SamplingSpec {
   std::vector<std::pair<TokenId, float>> logit_bias;
   std::int32_t top_logprobs = -1;  // -1 = no logprobs; 0 = the sampled token's only; up to 20
   friend bool operator==(const SamplingSpec&, const SamplingSpec&) = default;
+};
+
+enum class SpeculationMode : std::uint8_t {
+  automatic = 0,  // what the server is set to
+  off = 1,
+  fixed = 2,  // the server's static setting
+  learned = 3,
+};
+
+struct SpeculationWish {  // of a request; output is the same with any
+  SpeculationMode mode = SpeculationMode::automatic;
+  std::uint32_t max_draft = 0;  // tokens drafted in one round; 0 = the server's limit
+  friend bool operator==(const SpeculationWish&, const SpeculationWish&) = default;
+};
+
+struct KvWish {                     // of a request
+  std::string compression;          // a method's name; "" = the server's default; exact = none
+  float budget = 0;                 // share of the slots to keep, (0, 1]; 0 = not given
+  std::uint32_t budget_tokens = 0;  // slots to keep; 0 = not given
+  std::optional<float> threshold;   // of a method that merges by similarity, [-1, 1]
+  bool store = true;                // false: none of its blocks leave the device
+  std::uint64_t ttl_s = 0;          // of blocks in the tiers; 0 = the server's default
+  friend bool operator==(const KvWish&, const KvWish&) = default;
 };
 
 struct Generate {
@@ -50,6 +73,8 @@ struct Generate {
   std::int32_t priority = 0;                   // higher first; clamped by the coordinator
   std::uint64_t deadline_ms = 0;               // from receipt; 0 = none
   std::array<std::uint8_t, 32> tenant_salt{};  // exactness X7; zero = the default tenant
+  SpeculationWish speculation;
+  KvWish kv;
   friend bool operator==(const Generate&, const Generate&) = default;
 };
 
@@ -107,6 +132,9 @@ struct Finish {
   std::uint64_t queue_us = 0;    // receipt -> first scheduled
   std::uint64_t prefill_us = 0;  // first scheduled -> first token
   std::uint64_t decode_us = 0;   // first token -> last token
+  std::uint32_t speculation_rounds = 0, drafted_tokens = 0, accepted_tokens = 0;
+  std::uint32_t cached_memory_tokens = 0, cached_disk_tokens = 0,
+                cached_redis_tokens = 0;  // of cached_tokens
   friend bool operator==(const Finish&, const Finish&) = default;
 };
 

@@ -109,6 +109,8 @@ Result<Sequence> intake(const InboxGenerate& item, const IntakeLimits& limits) {
                                                                    : std::min(g.allowed_vocab, limits.vocab));
   s.priority = g.priority;
   s.salt = g.tenant_salt;
+  s.speculation = g.speculation;
+  s.kv = g.kv;
   s.received = item.received;
   if (g.deadline_ms > 0)
     s.deadline =

@@ -36,6 +36,8 @@ struct Sequence {
   std::int32_t priority = 0;
   std::uint64_t arrival = 0;  // order of acceptance
   std::array<std::uint8_t, 32> salt{};
+  transport::SpeculationWish speculation;
+  transport::KvWish kv;
   SteadyTime received;
   std::optional<SteadyTime> deadline;
   // progress

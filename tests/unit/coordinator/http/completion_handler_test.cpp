@@ -45,7 +45,13 @@ class CompletionHandlerTest : public ::testing::Test {
 };
 
 TEST_F(CompletionHandlerTest, WholeChatHasOpenAiShape) {
-  c.fleet.add().cached_tokens = 3;
+  transport::Finish& usage = c.fleet.add().usage;
+  usage.cached_tokens = 3;
+  usage.cached_memory_tokens = 1;
+  usage.cached_disk_tokens = 2;
+  usage.speculation_rounds = 4;
+  usage.drafted_tokens = 9;
+  usage.accepted_tokens = 7;
   auto exchange = chat(chat_body());
   ASSERT_TRUE(c.run(*exchange));
   const json body = exchange->json();
@@ -59,6 +65,9 @@ TEST_F(CompletionHandlerTest, WholeChatHasOpenAiShape) {
   EXPECT_EQ(body["usage"]["completion_tokens"], 13);
   EXPECT_EQ(body["usage"]["total_tokens"], 19);
   EXPECT_EQ(body["usage"]["prompt_tokens_details"]["cached_tokens"], 3);
+  EXPECT_EQ(body["usage"]["prompt_tokens_details"]["cached_by_tier"],
+            (json{{"device", 0}, {"memory", 1}, {"disk", 2}, {"redis", 0}}));
+  EXPECT_EQ(body["usage"]["speculation"], (json{{"rounds", 4}, {"drafted", 9}, {"accepted", 7}}));
   EXPECT_EQ(body["timings"]["prefill_ms"], 2.0);
 }
 

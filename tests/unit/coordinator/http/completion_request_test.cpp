@@ -88,6 +88,51 @@ TEST_F(CompletionRequestTest, ReadsEveryField) {
   EXPECT_TRUE(r.ignored.empty());
 }
 
+TEST_F(CompletionRequestTest, EngineWishes) {
+  const auto r = chat({{"speculation", {{"mode", "static"}, {"max_draft", 6}}},
+                       {"kv",
+                        {{"compression", "semanticache"},
+                         {"tokens", 512},
+                         {"threshold", 0.7},
+                         {"store", true},
+                         {"ttl_s", 60}}}})
+                     .value();
+  EXPECT_EQ(r.speculation, (transport::SpeculationWish{transport::SpeculationMode::fixed, 6}));
+  EXPECT_EQ(r.kv, (transport::KvWish{"semanticache", 0, 512, 0.7F, true, 60}));
+  const auto plain = chat({{"speculation", nullptr}, {"kv", json::object()}}).value();
+  EXPECT_EQ(plain.speculation, transport::SpeculationWish{});
+  EXPECT_EQ(plain.kv, transport::KvWish{});
+}
+
+TEST_F(CompletionRequestTest, WrongEngineWishesNameTheWholeField) {
+  const struct {
+    const char* field;
+    json object;
+    const char* param;
+  } cases[] = {
+      {"speculation", "off", "speculation"},
+      {"speculation", {{"mode", "fast"}}, "speculation.mode"},
+      {"speculation", {{"max_draft", 0}}, "speculation.max_draft"},
+      {"speculation", {{"max_drafts", 3}}, "speculation.max_drafts"},
+      {"kv", json::array(), "kv"},
+      {"kv", {{"budget", 0}}, "kv.budget"},
+      {"kv", {{"budget", 1.01}}, "kv.budget"},
+      {"kv", {{"budget", 0.5}, {"tokens", 5}}, "kv.tokens"},
+      {"kv", {{"threshold", 2}}, "kv.threshold"},
+      {"kv", {{"compression", "exact"}, {"budget", 0.5}}, "kv.compression"},
+      {"kv", {{"compression", std::string(65, 'x')}}, "kv.compression"},
+      {"kv", {{"store", "yes"}}, "kv.store"},
+      {"kv", {{"store", false}, {"ttl_s", 5}}, "kv.ttl_s"},
+      {"kv", {{"ttl", 5}}, "kv.ttl"},
+  };
+  for (const auto& c : cases) {
+    const auto r = chat({{c.field, c.object}});
+    ASSERT_FALSE(r) << c.param;
+    EXPECT_EQ(r.error().param, c.param) << r.error().message;
+    EXPECT_TRUE(r.error().message.starts_with(std::string(c.param) + ": ")) << r.error().message;
+  }
+}
+
 TEST_F(CompletionRequestTest, NullIsAbsent) {
   const auto r = chat({{"temperature", nullptr},
                        {"stop", nullptr},

@@ -138,6 +138,14 @@ const BrokenGenerate kBroken[] = {
      }},
     {"stop_token_ids", Errc::too_large, [](Generate& m) { m.stop_token_ids.assign(4'097, 1); }},
     {"max_tokens", Errc::malformed, [](Generate& m) { m.max_tokens = 0; }},
+    {"banned_ids", Errc::malformed,
+     [](Generate& m) {
+       m.banned_ids = {3, -3};
+     }},
+    {"kv.compression", Errc::too_large, [](Generate& m) { m.kv.compression.assign(65, 'x'); }},
+    {"kv.budget", Errc::malformed, [](Generate& m) { m.kv.budget = kNan; }},
+    {"kv.budget", Errc::malformed, [](Generate& m) { m.kv.budget = 1.5F; }},
+    {"kv.threshold", Errc::malformed, [](Generate& m) { m.kv.threshold = -1.5F; }},
     {"temperature", Errc::malformed, [](Generate& m) { m.sampling.temperature = kNan; }},
     {"temperature", Errc::malformed, [](Generate& m) { m.sampling.temperature = -0.1F; }},
     {"top_k", Errc::malformed, [](Generate& m) { m.sampling.top_k = -1; }},

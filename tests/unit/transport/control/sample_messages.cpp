@@ -32,6 +32,10 @@ Generate sample_generate() {
   m.priority = -5;
   m.deadline_ms = 60'000;
   m.tenant_salt = bytes_from(200);
+  m.allowed_vocab = 4'090;
+  m.banned_ids = {7, 4'000};
+  m.speculation = SpeculationWish{SpeculationMode::learned, 9};
+  m.kv = KvWish{"semanticache", 0.375F, 512, 0.75F, false, 3'600};
   return m;
 }
 
@@ -49,7 +53,8 @@ std::vector<std::pair<std::string, Message>> sample_messages() {
   all.emplace_back("drain", Drain{});
   all.emplace_back("token_batch",
                    TokenBatch{RequestId(7), 2, {{11, -0.25F, {{11, -0.25F}, {12, -1.5F}}}, {12, -3.0F, {}}}});
-  all.emplace_back("finish", Finish{RequestId(7), FinishReason::stop, "", 2, 6, 4, 3, 1, 10, 20, 30});
+  all.emplace_back(
+      "finish", Finish{RequestId(7), FinishReason::stop, "", 2, 6, 4, 3, 1, 10, 20, 30, 5, 14, 8, 1, 2, 3});
   all.emplace_back("status",
                    Status{WorkerPhase::ready, 47'000'000, 47'000'000, 3, 2, 900, 17, 512, 123'456, 8});
   return all;
