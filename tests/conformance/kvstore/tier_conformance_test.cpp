@@ -7,8 +7,10 @@
 #include <functional>
 #include <thread>
 
+#include "kvstore/disk_tier.h"
 #include "kvstore/memory_tier.h"
 #include "tests/support/sample_block.h"
+#include "tests/support/scratch_directory.h"
 
 namespace leadline::kvstore {
 namespace {
@@ -180,7 +182,22 @@ std::unique_ptr<Tier> make_memory(const TierSetup& s) {
       MemoryTierOptions{s.capacity_bytes, std::string(kDefaultEviction), s.events, s.unix_now});
 }
 
-INSTANTIATE_TEST_SUITE_P(Tiers, TierLaws, ::testing::Values(TierCase{"memory", make_memory}),
+std::unique_ptr<Tier> make_disk(const TierSetup& s) {
+  static std::vector<std::unique_ptr<tests::ScratchDirectory>> directories;  // until the program ends
+  directories.push_back(std::make_unique<tests::ScratchDirectory>());
+  DiskTierOptions options;
+  options.directory = directories.back()->path();
+  options.capacity_bytes = s.capacity_bytes;
+  options.events = s.events;
+  options.unix_now = s.unix_now;
+  auto tier = DiskTier::open(std::move(options));
+  EXPECT_TRUE(tier);
+  (*tier)->scan(std::atomic<bool>{false});
+  return std::move(*tier);
+}
+
+INSTANTIATE_TEST_SUITE_P(Tiers, TierLaws,
+                         ::testing::Values(TierCase{"memory", make_memory}, TierCase{"disk", make_disk}),
                          [](const auto& info) { return info.param.name; });
 
 }  // namespace
