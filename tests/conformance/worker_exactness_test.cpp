@@ -111,6 +111,19 @@ TEST(WorkerExactness, AfterAPrefixHit) {
   EXPECT_GT(cached, 1000U) << "the second round must have come from the prefix cache";
 }
 
+// The choices of one prompt (n > 1) and chats with one system prompt come at once: who comes second takes
+// what the first computes.
+TEST(WorkerExactness, EqualPromptsThatArriveTogetherAreComputedOnce) {
+  Generate request = mixed_requests()[13];  // 257 tokens, sampled
+  const Answer want = baseline()[13];
+  WorkerHarness worker(HarnessOptions{});
+  const std::vector<Answer> answers = worker.run({request, request, request, request});
+  expect_same(answers, {want, want, want, want});
+  std::uint32_t cached = 0;
+  for (const Answer& answer : answers) cached += answer.finish.cached_tokens;
+  EXPECT_EQ(cached, 3U * 256U);
+}
+
 class Preempted : public ::testing::TestWithParam<int> {};
 TEST_P(Preempted, BySwappingOrByRecomputing) {
   HarnessOptions options;

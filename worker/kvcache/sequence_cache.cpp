@@ -16,6 +16,7 @@ struct SequenceCache::Sequence {
   std::vector<HostPageRef> host;        // in slot order while swapped
   std::uint32_t computed = 0;           // tokens with KV
   std::uint32_t reserved = 0;           // slots behind them
+  std::uint32_t expected_end = 0;       // keys[computed / 16, expected_end) are in expected_
   std::uint64_t moved_in = 0;           // the plan that moves pages of this sequence
   bool admitted = false, swapped = false;
 };
@@ -55,6 +56,20 @@ void SequenceCache::index_page(Sequence& s, std::uint32_t page) {
   if (PageRef same = index_.insert(s.keys[page], s.table.ref(page))) s.table.replace(page, std::move(same));
 }
 
+// Says which blocks this sequence will compute: the whole ones of its known tokens.
+void SequenceCache::expect_keys(Sequence& s) {
+  s.expected_end = static_cast<std::uint32_t>(s.keys.size());
+  for (std::uint32_t i = s.computed / kPageTokens; i < s.expected_end; ++i) ++expected_[s.keys[i]];
+}
+
+// Of keys [first, end): they are computed now, or never will be.
+void SequenceCache::forget_keys(Sequence& s, std::uint32_t first, std::uint32_t end) {
+  for (std::uint32_t i = first; i < std::min(end, s.expected_end); ++i) {
+    const auto it = expected_.find(s.keys[i]);
+    if (--it->second == 0) expected_.erase(it);
+  }
+}
+
 void SequenceCache::add(SequenceId id, std::span<const std::int32_t> known, const kvstore::TenantSalt& salt) {
   LEADLINE_CHECK(!known.empty(), "a sequence without tokens");
   auto s = std::make_unique<Sequence>(PageTable(pool_));
@@ -75,8 +90,11 @@ std::span<const kvstore::BlockKey> usable_keys(const std::vector<kvstore::BlockK
 PrefixHit SequenceCache::peek(SequenceId id) const {
   const Sequence& s = at(id);
   LEADLINE_CHECK(!s.admitted, "peeking for an admitted sequence");
-  const PrefixIndex::Match m = index_.match(usable_keys(s.keys, s.tokens.size()));
-  return {m.pages * kPageTokens, m.held_pages};
+  const std::span<const kvstore::BlockKey> keys = usable_keys(s.keys, s.tokens.size());
+  const PrefixIndex::Match m = index_.match(keys);
+  std::uint32_t soon = 0;
+  while (m.pages + soon < keys.size() && expected_.contains(keys[m.pages + soon])) ++soon;
+  return {m.pages * kPageTokens, m.held_pages, soon * kPageTokens};
 }
 
 PrefixHit SequenceCache::admit(SequenceId id) {
@@ -86,6 +104,7 @@ PrefixHit SequenceCache::admit(SequenceId id) {
     s.table.attach(index_.hold(s.keys[i]), kPageTokens);
   s.computed = hit.tokens;
   s.admitted = true;
+  expect_keys(s);
   return hit;
 }
 
@@ -110,6 +129,7 @@ void SequenceCache::commit(SequenceId id, std::span<const std::int32_t> tokens) 
   }
   const std::uint32_t before = s.computed / kPageTokens;
   s.computed += static_cast<std::uint32_t>(tokens.size());
+  forget_keys(s, before, s.computed / kPageTokens);
   s.reserved = 0;
   s.table.truncate(s.computed);
   extend_keys(s);
@@ -128,6 +148,8 @@ bool SequenceCache::swap_out(SequenceId id) {
     moves_.swap_out.push_back({s.table.page(i), s.host.back().id()});
   }
   s.table.clear();  // at once: swap_out is executed before anything that writes
+  forget_keys(s, s.computed / kPageTokens, s.expected_end);
+  s.expected_end = 0;
   s.swapped = true;
   s.moved_in = plan_;
   return true;
@@ -159,6 +181,7 @@ bool SequenceCache::swap_in(SequenceId id) {
     keep_host_.push_back(std::move(s.host[i]));
   }
   s.host.clear();
+  expect_keys(s);
   s.swapped = false;
   s.moved_in = plan_;
   return true;
@@ -181,6 +204,7 @@ void SequenceCache::fork(SequenceId from, SequenceId to) {
 
 void SequenceCache::release(SequenceId id) {
   Sequence& s = at(id);
+  forget_keys(s, s.computed / kPageTokens, s.expected_end);
   if (s.moved_in == plan_) {  // moves in the plan still write its pages: nobody else may have them before
     std::vector<PageRef> pages = s.table.take();
     std::move(pages.rbegin(), pages.rend(), std::back_inserter(keep_pages_));

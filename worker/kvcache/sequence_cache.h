@@ -50,6 +50,9 @@ struct PlanMoves {  // StepPlan's lists, executed in this order
 struct PrefixHit {
   std::uint32_t tokens = 0;      // a multiple of 16, less than the known tokens
   std::uint32_t held_pages = 0;  // of its pages, already held by other sequences
+  // Beyond the hit: tokens of whole pages that an admitted sequence on the device is about to compute. Who
+  // waits for them computes nothing twice.
+  std::uint32_t soon_tokens = 0;
 };
 
 struct CacheUsage {  // for metrics and the scheduler
@@ -119,6 +122,8 @@ class SequenceCache {
   [[nodiscard]] bool make_free(std::uint32_t pages);
   void extend_keys(Sequence& s) const;
   void index_page(Sequence& s, std::uint32_t page);
+  void expect_keys(Sequence& s);
+  void forget_keys(Sequence& s, std::uint32_t first, std::uint32_t end);
 
   // Constant after construction.
   SequenceCacheOptions options_;
@@ -126,6 +131,7 @@ class SequenceCache {
   PagePool pool_;
   HostPages host_;
   PrefixIndex index_;
+  std::unordered_map<kvstore::BlockKey, std::uint32_t> expected_;  // block -> sequences that will compute it
   std::unordered_map<SequenceId, std::unique_ptr<Sequence>> sequences_;
   PlanMoves moves_;
   std::uint64_t plan_ = 1;              // counts take_moves

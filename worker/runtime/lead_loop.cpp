@@ -162,6 +162,7 @@ std::vector<SequenceView> LeadLoop::views() {
         --peeks;
         const PrefixHit hit = parts_.cache.peek(id);
         view.computed_tokens = hit.tokens;
+        view.soon_tokens = hit.soon_tokens;
         view.device_pages = hit.held_pages;
       }
     } else {
@@ -204,6 +205,8 @@ StepPlan LeadLoop::plan(const Schedule& schedule) {
   for (SequenceId id : schedule.swap_in)
     if (parts_.cache.swap_in(id)) live_.at(id).state = SequenceState::running;
   for (SequenceId id : schedule.admit) {
+    // Admitted in the same step, one before it may have the same prefix to compute.
+    if (parts_.cache.peek(id).soon_tokens >= limits_.scheduler.min_chunk_tokens) continue;
     const PrefixHit hit = parts_.cache.admit(id);
     live_.at(id).state = SequenceState::running;
     Sequence& sequence = *table_.find(id);

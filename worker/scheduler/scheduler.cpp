@@ -149,7 +149,7 @@ class Planner {
       Entry& e = entries_[i];
       if (e.fate == Fate::stalls || e.fate == Fate::swapped_out || e.fate == Fate::dropped)
         return;  // nor them
-      if (e.on_device || e.fate == Fate::unfit) continue;
+      if (e.on_device || e.fate == Fate::unfit || waits_for_prefix(*e.view, limits_)) continue;
       if (!fits(e, available_, promised, residents_)) {
         const std::vector<std::size_t> victims = victims_for(i, promised);
         if (victims.empty()) return;  // nobody passes one that does not fit
@@ -234,6 +234,10 @@ class Planner {
 };
 
 }  // namespace
+
+bool waits_for_prefix(const SequenceView& view, const SchedulerLimits& limits) {
+  return view.state == SequenceState::waiting && view.soon_tokens >= limits.min_chunk_tokens;
+}
 
 std::string check(const SchedulerLimits& limits) {
   if (limits.max_sequences == 0) return "max_sequences is 0";

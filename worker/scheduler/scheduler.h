@@ -17,6 +17,8 @@
 //
 // Admission. In rank order, swapped and waiting alike, up to the first that does not fit: no new sequence
 // passes a swapped one that outranks it (of equal priority: any swapped one), nor one that waits for pages. A
+// sequence whose next min_chunk_tokens or more a running one is about to compute waits for them, and others
+// pass it: nothing is computed twice, and it goes on as soon as they are there or their maker has left. A
 // sequence fits if its known tokens and all those that running ones have still to compute fit, with one page
 // to spare per running sequence. It may push out running ones of both lower rank and strictly lower priority.
 //
@@ -49,6 +51,7 @@ struct SequenceView {
   std::int32_t priority = 0;          // higher first
   std::uint32_t known_tokens = 0;     // prompt + generated
   std::uint32_t computed_tokens = 0;  // with KV; waiting: the prefix hit it would have (0 is safe)
+  std::uint32_t soon_tokens = 0;      // waiting: beyond computed, tokens that a running one computes first
   std::uint32_t device_pages = 0;     // held; waiting: pages of the hit that others hold (0 is safe)
   std::uint32_t sole_pages = 0;       // running: of device_pages, held by nobody else
   std::uint32_t tail_copies = 0;      // running: 1 if its last page must be copied before it is written
@@ -85,6 +88,9 @@ struct Schedule {
   std::vector<SequenceId> admit;     // state running
   std::vector<ScheduledSequence> run;  // rank order
 };
+
+// Somebody else is computing what this waiting sequence would compute next.
+bool waits_for_prefix(const SequenceView& view, const SchedulerLimits& limits);
 
 // "" or the sentence that says which limit is wrong.
 std::string check(const SchedulerLimits& limits);

@@ -112,6 +112,37 @@ TEST_F(SequenceCacheTest, TwoThatComputeOnePrefixEndUpSharingIt) {
   ASSERT_TRUE(step(kB, more, 5));
 }
 
+TEST_F(SequenceCacheTest, WhatAnAdmittedOneWillComputeIsSaidToThoseWhoWait) {
+  const auto known = tokens(50);
+  (void)cache_.admit(kA, known, kSalt);
+  cache_.add(kB, known, kSalt);
+  EXPECT_EQ(cache_.peek(kB).soon_tokens, 48U);
+  ASSERT_TRUE(step(kA, known, 20));
+  EXPECT_EQ(cache_.peek(kB).tokens, 16U);
+  EXPECT_EQ(cache_.peek(kB).soon_tokens, 32U) << "the page that is half computed, too";
+  memory_.apply(cache_.take_moves());
+  ASSERT_TRUE(cache_.swap_out(kA));
+  EXPECT_EQ(cache_.peek(kB).soon_tokens, 0U) << "nobody computes them now";
+  memory_.apply(cache_.take_moves());
+  ASSERT_TRUE(cache_.swap_in(kA));
+  EXPECT_EQ(cache_.peek(kB).soon_tokens, 32U);
+  cache_.release(kA);
+  EXPECT_EQ(cache_.peek(kB).soon_tokens, 0U);
+}
+
+TEST_F(SequenceCacheTest, OneOfTwoThatComputeTheSameMayLeave) {
+  const auto known = tokens(40);
+  (void)cache_.admit(kA, known, kSalt);
+  (void)cache_.admit(kB, known, kSalt);
+  cache_.add(kC, known, kSalt);
+  EXPECT_EQ(cache_.peek(kC).soon_tokens, 32U);
+  cache_.release(kA);
+  EXPECT_EQ(cache_.peek(kC).soon_tokens, 32U);
+  ASSERT_TRUE(step(kB, known, 40));
+  EXPECT_EQ(cache_.peek(kC).soon_tokens, 0U);
+  EXPECT_EQ(cache_.peek(kC).tokens, 32U);
+}
+
 TEST_F(SequenceCacheTest, SwappedOutAndInTheSameBytesAreThere) {
   const std::vector<std::int32_t> known = tokens(60);
   start(kA, tokens(50));

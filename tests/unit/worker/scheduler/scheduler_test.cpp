@@ -82,6 +82,17 @@ TEST(Scheduler, APrefixHitLeavesTheRestToRun) {
   EXPECT_EQ(tokens_of(s, 1), 2U);
 }
 
+TEST(Scheduler, WhatARunningOneIsAboutToComputeIsWaitedFor) {
+  std::vector<SequenceView> v = {running(1, 60, 0), waiting(2, 60), waiting(3, 20)};
+  v[1].soon_tokens = 48;
+  Schedule s = schedule(v, {100, 0}, limits());
+  EXPECT_EQ(s.admit, (Ids{SequenceId{3}})) << "others pass it";
+  EXPECT_EQ(tokens_of(s, 2), 0U);
+  v[1].soon_tokens = 15;  // less than a chunk is not worth a step
+  s = schedule(v, {100, 0}, limits());
+  EXPECT_EQ(s.admit, (Ids{SequenceId{2}, SequenceId{3}}));
+}
+
 TEST(Scheduler, HitPagesThatOthersHoldCostNothing) {
   SequenceView v = waiting(1, 160);  // 10 pages, 8 of them held
   v.computed_tokens = 128;
