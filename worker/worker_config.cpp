@@ -14,7 +14,7 @@ ParsedFlags parse_worker_flags(int argc, char** argv) {
   app.add_option("--served-model-name", c.served_model_name,
                  "Name in answers; default: the directory's name");
   app.add_option("--weights", c.weights,
-                 "Weight format; auto: the checkpoint's; int8 on CPUs, fp8 and int4 on GPUs")
+                 "Weight format; auto: the checkpoint's; int8 on CPUs, fp8 on GPUs, int4 on both")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "int8", "fp8", "int4"}));
   app.add_option("--kv-dtype", c.kv_dtype, "KV pages' element type; int8 and fp8 on GPUs")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "int8", "fp8"}));

@@ -243,7 +243,7 @@ void add_engine_bench_flags(CLI::App& command, EngineBenchOptions& o) {
   (void)shape;
   const auto one_of = [](std::set<std::string> names) { return CLI::IsMember(std::move(names)); };
   command.add_option("--weights", o.weights, "Weight format")
-      ->check(one_of({"auto", "f32", "bf16", "f16", "int8"}));
+      ->check(one_of({"auto", "f32", "bf16", "f16", "int8", "int4"}));
   command.add_option("--kv-dtype", o.kv_dtype, "KV pages' format")->check(one_of({"f32", "bf16", "f16"}));
   command.add_option("--isa", o.isa, "Kernel table; default: the best of this machine");
   command.add_option("--prompt", o.prompt, "Tokens to prefill, each sequence")->check(CLI::Range(1, 1 << 20));

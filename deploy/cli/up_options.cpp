@@ -49,7 +49,7 @@ void add_up_flags(CLI::App& command, UpOptions& o) {
       .add_option("--admin-port", o.admin_port, "Metrics and health; worker w: this + 1 + w; 0: free ones")
       ->check(CLI::Range(0, kMaxPort - kMaxWorkers - 1));
   command.add_option("--weights", o.weights, "Weight format; auto: the checkpoint's")
-      ->check(one_of({"auto", "f32", "bf16", "f16", "int8"}));
+      ->check(one_of({"auto", "f32", "bf16", "f16", "int8", "int4"}));
   command.add_option("--kv-dtype", o.kv_dtype, "KV pages' format")
       ->check(one_of({"auto", "f32", "bf16", "f16"}));
   command

@@ -40,23 +40,26 @@ class BackendConformance : public testing::TestWithParam<std::string> {
   std::unique_ptr<Backend> backend_;
 };
 
-// A table with an arithmetic of its own rounds activations to what its tiles take.
-bool rounds_activations(const Backend& backend, DType format) {
-  return format == DType::bf16 && backend.arithmetic_id().find("amxbf16") != std::string::npos;
+// A table with an arithmetic of its own: activations go into bf16 tiles as two parts.
+bool splits_activations(const Backend& backend, DType format) {
+  return format == DType::bf16 && backend.arithmetic_id().find("amxbf16x2") != std::string::npos;
 }
 
-// A device rounds activations to the weights' format on the way into a product; the CPU's other tables do
-// not.
+// A device rounds activations to the weights' format on the way into a product; the CPU does not, but where
+// it splits them what the second part leaves out is gone.
 Floats as_multiplied(const Backend& backend, const std::string& name, Floats x, DType format) {
-  if (is_device(name) || rounds_activations(backend, format))
-    for (float& v : x) v = static_cast<float>(rounded(v, format));
+  for (float& v : x) {
+    const double high = rounded(v, format);
+    if (is_device(name)) v = static_cast<float>(high);
+    if (splits_activations(backend, format)) v = static_cast<float>(high + rounded(float(v - high), format));
+  }
   return x;
 }
 
 // Weight formats of a backend that these laws hold for.
 std::vector<DType> formats_of(const std::string& backend) {
   if (is_device(backend)) return {DType::f32, DType::bf16, DType::f16, DType::i4};
-  return {DType::f32, DType::bf16, DType::f16, DType::i8};
+  return {DType::f32, DType::bf16, DType::f16, DType::i8, DType::i4};
 }
 bool is_quantised(DType format) {
   return format == DType::i8 || format == DType::i4;
@@ -166,8 +169,13 @@ TEST_P(BackendConformance, SlicedProductsAreRankInvariant) {
   Random random(5);
   const std::int64_t k = 8 * 72, n = 136;
   const Floats bias = random.normals(n);
-  for (auto [rows, format] :
-       {std::pair{1, DType::bf16}, {40, DType::bf16}, {3, DType::i8}, {20, DType::f16}, {20, DType::i8}}) {
+  for (auto [rows, format] : {std::pair{1, DType::bf16},
+                              {40, DType::bf16},
+                              {3, DType::i8},
+                              {20, DType::f16},
+                              {20, DType::i8},
+                              {2, DType::i4},
+                              {20, DType::i4}}) {
     if (is_device(GetParam()) && format == DType::i8) format = DType::i4;
     const Floats x = random.normals(rows * k), before = random.normals(rows * n);
     const StoredMatrix w = random_weights(random, n, k, DType::bf16);
@@ -268,6 +276,60 @@ TEST_P(BackendConformance, Int8AgreesWithItsDefinitionAndComesNearTheExactProduc
   }
 }
 
+// int4 is int8 with other weights: those of a matrix in which each weight is what its code stands for.
+// What a code stands for is found by multiplying with unit vectors, whose quantisation is exact.
+TEST_P(BackendConformance, Int4KeepsZerosAndComesNearTheExactProduct) {
+  if (is_device(GetParam())) GTEST_SKIP() << "the CPU's int4";
+  Random random(21);
+  struct Shape {
+    std::int64_t rows, n, k;
+    int slices;
+  };
+  for (const Shape& s : {Shape{1, 40, 64, 1}, Shape{2, 33, 72, 1}, Shape{8, 65, 512, 8},
+                         Shape{17, 96, 640, 1}, Shape{130, 31, 256, 4}, Shape{300, 300, 136, 2}}) {
+    StoredMatrix w = random_weights(random, s.n, s.k, DType::bf16);
+    for (std::int64_t i = 0; i < s.k; i += 3)
+      std::memset(w.bytes.data() + i * 2, 0, 2), w.values[size_t(i)] = 0;
+    const auto packed = pack(*backend_, w.part, DType::i4, s.slices);
+    Floats units(size_t(s.k * s.k), 0.0f);
+    for (std::int64_t i = 0; i < s.k; ++i) units[size_t(i * s.k + i)] = 1;
+    const Floats stored = product(*backend_, units, *packed);  // (k, n)
+    double lost = 0, all = 0;
+    for (std::int64_t j = 0; j < s.n; ++j) {
+      for (std::int64_t i = 0; i < s.k; ++i) {
+        const double want = w.values[size_t(j * s.k + i)], got = stored[size_t(i * s.n + j)];
+        if (want == 0) ASSERT_EQ(got, 0) << j << " " << i;
+        lost += std::pow(want - got, 2), all += want * want;
+      }
+    }
+    EXPECT_LT(std::sqrt(lost / all), 0.095);  // normal weights: 0.08
+    const Floats x = random.normals(s.rows * s.k), out = product(*backend_, x, *packed);
+    double error = 0, norm = 0;
+    for (std::int64_t r = 0; r < s.rows; ++r) {
+      for (std::int64_t j = 0; j < s.n; ++j) {
+        double exact = 0;
+        for (std::int64_t i = 0; i < s.k; ++i)
+          exact += double(x[size_t(r * s.k + i)]) * stored[size_t(i * s.n + j)];
+        error += std::pow(out[size_t(r * s.n + j)] - exact, 2), norm += exact * exact;
+      }
+    }
+    EXPECT_LT(std::sqrt(error / norm), 0.015) << "beyond the rounding of activations to int8";
+  }
+}
+
+TEST_P(BackendConformance, QuantisedWeightsKeepNanVisible) {
+  if (is_device(GetParam())) GTEST_SKIP() << "the CPU's formats";
+  Random random(22);
+  StoredMatrix w = random_weights(random, 40, 200, DType::bf16);
+  const std::uint16_t nan = 0x7fc0, infinity = 0xff80;
+  std::memcpy(w.bytes.data() + (7 * 200 + 130) * 2, &nan, 2);
+  std::memcpy(w.bytes.data() + (9 * 200 + 3) * 2, &infinity, 2);
+  for (DType format : {DType::i8, DType::i4}) {
+    const Floats out = product(*backend_, random.normals(9 * 200), *pack(*backend_, w.part, format));
+    for (size_t i = 0; i < out.size(); ++i) ASSERT_EQ(std::isnan(out[i]), i % 40 == 7 || i % 40 == 9) << i;
+  }
+}
+
 TEST_P(BackendConformance, RmsNormAgreesAndMayAlias) {
   Random random(6);
   for (std::int64_t n : {1, 16, 40, 72, 136, 2048}) {
@@ -349,12 +411,12 @@ TEST_P(BackendConformance, BitsAreThoseOfTheScalarTable) {
   if (is_device(GetParam())) GTEST_SKIP() << "a device has an arithmetic id of its own";
   const auto scalar = backend_with("scalar");
   Random random(9);
-  for (DType format : {DType::f32, DType::bf16, DType::f16, DType::i8}) {
-    if (rounds_activations(*backend_, format)) {
+  for (DType format : {DType::f32, DType::bf16, DType::f16, DType::i8, DType::i4}) {
+    if (splits_activations(*backend_, format)) {
       EXPECT_NE(backend_->arithmetic_id(), scalar->arithmetic_id());
       continue;
     }
-    const StoredMatrix w = random_weights(random, 70, 264, format == DType::i8 ? DType::bf16 : format);
+    const StoredMatrix w = random_weights(random, 70, 264, is_quantised(format) ? DType::bf16 : format);
     const auto here = pack(*backend_, w.part, format, 8), there = pack(*scalar, w.part, format, 8);
     for (std::int64_t rows : {1, 9, 40}) {
       const Floats x = random.normals(rows * 264);

@@ -243,7 +243,7 @@ Result<DType> weight_format(const std::string& wanted, const ModelConfig& config
   if (wanted != "auto")
     return monitoring::fail(
         Errc::configuration,
-        "weights = " + wanted + ": auto, f32, bf16, f16, int8, and on GPUs fp8 and int4 are possible");
+        "weights = " + wanted + ": auto, f32, bf16, f16, int8 (CPUs), fp8 (GPUs), int4 are possible");
   if (config.dtype_stated) return config.dtype;
   const Tensor* table = file.find("model.embed_tokens.weight");
   return table != nullptr && table->dtype ? *table->dtype : DType::f32;

@@ -12,6 +12,7 @@ namespace {
 constexpr std::int64_t kInlineElements = 16384;   // row-wise work below this costs less than waking the pool
 constexpr std::int64_t kInlineProducts = 131072;  // multiply-adds, likewise
 constexpr std::int64_t kPackChunk = 512;          // k of one packing item
+constexpr std::int64_t kClaimBytes = 131072;      // of weights that a thread takes at a time
 
 const PackedWeights& packed_of(const PackedMatrix& w) {
   return static_cast<const PackedWeights&>(w);
@@ -122,18 +123,18 @@ const void* CpuBackend::pack_rows(ConstFloatMatrix x, int groups) {
   return packed;
 }
 
-// Items are slices of row groups, so that few rows are quantised by several threads too.
-const void* CpuBackend::quantize_rows(ConstFloatMatrix x, int groups, int slices) {
-  const std::int64_t all = int8_groups(x.cols, slices), per_slice = all / slices, width = x.cols / slices;
-  const std::int64_t bytes = x.rows * all * kInt8RowBytes + kInt8Slack;
-  auto* packed =
-      reinterpret_cast<std::uint8_t*>(grow(packed_rows_, (bytes + 3) / 4, "quantised activations"));
+// Activations as a quantising or splitting kernel packs them: `row_bytes` for each row and step of `step` k.
+// Items are slices of row groups, so that few rows are packed by several threads too.
+const void* CpuBackend::pack_steps(ConstFloatMatrix x, int groups, int slices, const StepPacking& packing) {
+  const std::int64_t width = x.cols / slices, per_slice = (width + packing.step - 1) / packing.step;
+  const std::int64_t all = per_slice * slices, bytes = x.rows * all * packing.row_bytes + packing.slack;
+  auto* packed = reinterpret_cast<std::uint8_t*>(grow(packed_rows_, (bytes + 3) / 4, "packed activations"));
   auto items = [&](int, std::int64_t begin, std::int64_t end) {
     for (std::int64_t item = begin; item < end; ++item) {
       const std::int64_t group = item / slices, slice = item % slices;
       const std::int64_t first = x.rows * group / groups, rows = x.rows * (group + 1) / groups - first;
-      kernels_.quantize_group(x.row(first) + slice * width, x.row_stride, static_cast<int>(rows), width, 1,
-                              packed + (first * all + slice * per_slice * rows) * kInt8RowBytes);
+      packing.kernel(x.row(first) + slice * width, x.row_stride, static_cast<int>(rows), width, 1,
+                     packed + (first * all + slice * per_slice * rows) * packing.row_bytes);
     }
   };
   if (x.rows * x.cols < kInlineElements)
@@ -143,35 +144,22 @@ const void* CpuBackend::quantize_rows(ConstFloatMatrix x, int groups, int slices
   return packed;
 }
 
-// Items as in quantize_rows: (row group, slice), rounded to bf16 in steps of kBf16Step.
-const void* CpuBackend::round_rows(ConstFloatMatrix x, int groups, int slices) {
-  const std::int64_t all = bf16_steps(x.cols, slices), per_slice = all / slices, width = x.cols / slices;
-  const std::int64_t bytes = x.rows * all * kBf16StepBytes + kBf16Slack;
-  auto* packed = reinterpret_cast<std::uint8_t*>(grow(packed_rows_, (bytes + 3) / 4, "rounded activations"));
-  auto items = [&](int, std::int64_t begin, std::int64_t end) {
-    alignas(64) std::uint8_t narrow[kPackChunk * sizeof(std::uint16_t)];
-    for (std::int64_t item = begin; item < end; ++item) {
-      const std::int64_t group = item / slices, slice = item % slices;
-      const std::int64_t first = x.rows * group / groups, rows = x.rows * (group + 1) / groups - first;
-      std::uint8_t* out = packed + (first * all + slice * per_slice * rows) * kBf16StepBytes;
-      for (std::int64_t r = 0; r < rows; ++r) {
-        for (std::int64_t at = 0; at < width; at += kPackChunk) {
-          const std::int64_t count = std::min(kPackChunk, width - at);
-          const std::int64_t steps = (count + kBf16Step - 1) / kBf16Step;
-          std::memset(narrow, 0, sizeof narrow);
-          kernels_.narrow(x.row(first + r) + slice * width + at, kBf16, count, narrow);
-          for (std::int64_t s = 0; s < steps; ++s)
-            std::memcpy(out + ((at / kBf16Step + s) * rows + r) * kBf16StepBytes, narrow + s * kBf16StepBytes,
-                        kBf16StepBytes);
-        }
-      }
-    }
-  };
-  if (x.rows * x.cols < kInlineElements)
-    items(0, 0, groups * slices);
-  else
-    pool_.run(groups * slices, items);
-  return packed;
+// How a product of this format wants its rows.
+CpuBackend::ProductPlan CpuBackend::plan_product(DType format) const {
+  ProductPlan plan;
+  if (format == DType::i8 || format == DType::i4) {
+    plan.group_rows = plan.direct_rows = kernels_.int_group_rows;
+    plan.tiles = kernels_.int_tiles;
+    plan.packing = {kernels_.quantize_group, kGroup, kInt8RowBytes, kInt8Slack};
+  } else if (format == DType::bf16 && kernels_.split_group) {
+    plan.group_rows = plan.direct_rows = kTileRows;
+    plan.tiles = true;
+    plan.packing = {kernels_.split_group, kBf16Step, kBf16RowBytes, kBf16Slack};
+  } else {
+    plan.group_rows = kernels_.group_rows;
+    plan.direct_rows = kernels_.direct_rows;
+  }
+  return plan;
 }
 
 void CpuBackend::product(ConstFloatMatrix x, const PackedWeights& w, const float* bias, FloatMatrix out) {
@@ -182,9 +170,8 @@ void CpuBackend::product(ConstFloatMatrix x, const PackedWeights& w, const float
   task.rows = x.rows;
   task.k = x.cols;
   task.n = out.cols;
-  const bool int8 = w.format() == DType::i8, tiles = w.format() == DType::bf16 && kernels_.bf16_tiles;
-  const int group_rows = int8 ? kernels_.int_group_rows : tiles ? kBf16TileRows : kernels_.group_rows;
-  task.groups = static_cast<int>((x.rows + group_rows - 1) / group_rows);
+  const ProductPlan plan = plan_product(w.format());
+  task.groups = static_cast<int>((x.rows + plan.group_rows - 1) / plan.group_rows);
   task.group_end = task.groups;
   task.weights = w.panels();
   task.format = static_cast<int>(w.format());
@@ -193,17 +180,16 @@ void CpuBackend::product(ConstFloatMatrix x, const PackedWeights& w, const float
   task.out = out.data;
   task.out_stride = out.row_stride;
   task.panel_end = w.panel_count();
-  task.x = int8          ? quantize_rows(x, task.groups, w.slices())
-           : tiles       ? round_rows(x, task.groups, w.slices())
-           : x.rows == 1 ? static_cast<const void*>(x.data)
-                         : pack_rows(x, task.groups);
+  task.x = plan.packing.kernel ? pack_steps(x, task.groups, w.slices(), plan.packing)
+           : x.rows == 1       ? static_cast<const void*>(x.data)
+                               : pack_rows(x, task.groups);
   if (x.rows * x.cols * out.cols < kInlineProducts && task.groups == 1) {
     task.scratch = linear_scratch_.floats();
     return kernels_.linear(task);
   }
-  const int direct_rows = int8 || tiles ? group_rows : kernels_.direct_rows;
-  if (x.rows > direct_rows) return run_blocked(task, w.panel_count());
-  pool_.run(w.panel_count(), [&](int thread, std::int64_t begin, std::int64_t end) {
+  if (x.rows > plan.direct_rows) return run_blocked(task, w.panel_count(), plan.tiles);
+  const std::int64_t grain = std::max<std::int64_t>(1, kClaimBytes * w.panel_count() / w.bytes());
+  pool_.run_claimed(w.panel_count(), grain, [&](int thread, std::int64_t begin, std::int64_t end) {
     LinearTask share = task;
     share.panel_begin = begin;
     share.panel_end = end;
@@ -212,17 +198,17 @@ void CpuBackend::product(ConstFloatMatrix x, const PackedWeights& w, const float
   });
 }
 
-// Items: (some panels, a block of row groups), all row blocks of the same panels next to each other, so that
-// one thread reads a panel from memory and finds it again in its cache.
-void CpuBackend::run_blocked(const LinearTask& whole, std::int64_t panels) {
-  const std::int64_t group_rows = (whole.rows + whole.groups - 1) / whole.groups;
+// Items: some panels with every block of row groups in turn, so that one thread reads a panel from memory and
+// finds it again in its cache.
+void CpuBackend::run_blocked(const LinearTask& whole, std::int64_t panels, bool tiles) {
+  const std::int64_t group_rows = tiles ? kTileRows : (whole.rows + whole.groups - 1) / whole.groups;
   const std::int64_t groups_per_block = kBlockMaxRows / group_rows;
   const std::int64_t row_blocks = (whole.groups + groups_per_block - 1) / groups_per_block;
-  const std::int64_t width = std::clamp<std::int64_t>(panels / (2 * pool_.threads()), 1, kBlockPanels);
+  const std::int64_t width =
+      std::clamp<std::int64_t>(panels / (2 * pool_.threads()), 1, tiles ? kTilePanels : kBlockPanels);
   const std::int64_t columns = (panels + width - 1) / width;
-  pool_.run(columns * row_blocks, [&](int thread, std::int64_t begin, std::int64_t end) {
-    for (std::int64_t item = begin; item < end; ++item) {
-      const std::int64_t column = item / row_blocks, block = item % row_blocks;
+  pool_.run_claimed(columns, 1, [&](int thread, std::int64_t column, std::int64_t) {
+    for (std::int64_t block = 0; block < row_blocks; ++block) {
       LinearTask share = whole;
       share.group_begin = static_cast<int>(whole.groups * block / row_blocks);
       share.group_end = static_cast<int>(whole.groups * (block + 1) / row_blocks);

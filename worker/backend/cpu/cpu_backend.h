@@ -47,13 +47,22 @@ class CpuBackend final : public Backend {
 
  private:
   struct AttentionCall;
+  struct StepPacking {  // rows packed by steps of k; see cpu_kernels.h
+    void (*kernel)(const float*, std::int64_t, int, std::int64_t, int, void*) = nullptr;
+    std::int64_t step = 1, row_bytes = 0, slack = 0;
+  };
+  struct ProductPlan {
+    int group_rows = 1, direct_rows = 1;  // of one packed group; up to here weights are read once, as stored
+    bool tiles = false;
+    StepPacking packing;
+  };
 
   CpuBackend(const CpuKernels& kernels, const ThreadPoolOptions& threads);
   void product(ConstFloatMatrix x, const PackedWeights& w, const float* bias, FloatMatrix out);
   const void* pack_rows(ConstFloatMatrix x, int groups);
-  const void* round_rows(ConstFloatMatrix x, int groups, int slices);
-  const void* quantize_rows(ConstFloatMatrix x, int groups, int slices);
-  void run_blocked(const LinearTask& whole, std::int64_t panels);
+  ProductPlan plan_product(DType format) const;
+  const void* pack_steps(ConstFloatMatrix x, int groups, int slices, const StepPacking& packing);
+  void run_blocked(const LinearTask& whole, std::int64_t panels, bool tiles);
   void attend(const AttentionCall& call, const AttentionItem& item, float* scratch);
   void finish(const AttentionCall& call, const AttentionTile& tile, const float* states);
   template <typename Body>

@@ -14,13 +14,16 @@ constexpr int kPanel = 32;          // outputs of one packed weight panel: eleme
 constexpr int kBlockK = 128;        // k of one widened block; does not change the order of a sum
 constexpr int kBlockPanels = 4;     // panels of one blocked item
 constexpr int kBlockMaxRows = 256;  // rows of one blocked item, at most
+constexpr int kTileRows = 16;       // rows of one matrix tile, and of one packed group for tiles
+constexpr int kTilePanels = 8;      // panels of one blocked item on matrix tiles
+constexpr int kStreamBytes = 4096;  // read ahead of a product of few rows on tiles
 constexpr int kTreeLevels = 8;      // partial sums alive in the slice tree: up to 2^7 slices
 constexpr int kSplitSlots =
     256;  // KV slots of one attention split: 16 pages, counted from slot 0 (exactness X1)
 constexpr int kPageSlots = 16;
 constexpr int kAttentionTile = 16;  // query vectors (row, head) that share one walk over the pages
 
-enum Format { kF32 = 0, kBf16 = 1, kF16 = 2, kI8 = 3 };  // the values of DType
+enum Format { kF32 = 0, kBf16 = 1, kF16 = 2, kI8 = 3, kI4 = 4 };  // the values of DType
 
 // int8: symmetric groups of kGroup weights along k, ending at slices (the last group of a slice is filled
 // with zeros). A block is one group of a panel: kGroup / 4 rows of (kPanel outputs x 4 bytes), each byte
@@ -32,18 +35,32 @@ constexpr int kInt8Block = kGroup * kPanel + 2 * kPanel;  // bytes
 constexpr int kInt8RowBytes = kGroup + 8;                 // of one row and group of packed activations
 constexpr int kInt8Slack = 16 * kGroup;  // bytes readable past packed activations: a tile reads 16 rows
 constexpr int kInt8Groups = 8;           // groups of one blocked pass
+
+// int4: int8's groups with sixteen values instead of 256. A block is kGroup / 8 rows of (kPanel outputs x 4
+// bytes): row i holds int8's row i in the low halves of its bytes and row i + kGroup / 8 in the high ones;
+// then kPanel bf16 scales, which may be negative. A code c stands for kInt4Codebook[c] - 128: the levels that
+// lose least of normally distributed weights scaled by their largest (Lloyd 1982, least squares quantization
+// in PCM; fitted over groups of 64, one level held at 0 so that a zero stays one). Activations and sums are
+// int8's.
+constexpr int kInt4Block = kGroup / 2 * kPanel + 2 * kPanel;  // bytes
+constexpr uint8_t kInt4Codebook[16] = {1,   30,  51,  67,  82,  94,  106, 117,
+                                       128, 139, 151, 164, 177, 193, 212, 236};
+constexpr int64_t group_block(int format) {
+  return format == kI4 ? kInt4Block : kInt8Block;
+}
 constexpr int64_t int8_groups(int64_t k, int slices) {
   return slices * ((k / slices + kGroup - 1) / kGroup);
 }
 
-// bf16 on matrix tiles (CpuKernels::bf16_tiles): steps of kBf16Step along k, ending at slices (the last step
-// of a slice is filled with zeros). A panel's step is kBf16Step / 2 pairs of k, each (kPanel outputs x 2
-// values); a row group's m rows are (steps, m, kBf16Step) values.
+// bf16 on matrix tiles (tables with CpuKernels::split_group): steps of kBf16Step along k, ending at slices
+// (the last step of a slice is filled with zeros). A panel's step is kBf16Step / 2 pairs of k, each (kPanel
+// outputs x 2 values); a row group's m rows are (steps, 2, m, kBf16Step) values: roundings, then what they
+// leave.
 constexpr int kBf16Step = 32;
-constexpr int kBf16StepBytes = kBf16Step * 2;               // of one row of activations
-constexpr int kBf16Block = kBf16Step * kPanel * 2;          // bytes of a panel
-constexpr int kBf16TileRows = 16;                           // rows of one packed group, at most
-constexpr int kBf16Slack = kBf16TileRows * kBf16StepBytes;  // readable past packed activations
+constexpr int kBf16StepBytes = kBf16Step * 2;           // of one row of roundings
+constexpr int kBf16RowBytes = 2 * kBf16StepBytes;       // of one row and step of packed activations
+constexpr int kBf16Block = kBf16Step * kPanel * 2;      // bytes of a panel
+constexpr int kBf16Slack = kTileRows * kBf16StepBytes;  // readable past packed activations
 constexpr int64_t bf16_steps(int64_t k, int slices) {
   return slices * ((k / slices + kBf16Step - 1) / kBf16Step);
 }
@@ -53,7 +70,7 @@ constexpr int64_t bf16_steps(int64_t k, int slices) {
 // + k * m + i].
 struct LinearTask {
   const void* x;  // f32, or packed int8 activations: row group with first row r at
-                  // r * int8_groups * kInt8RowBytes; bf16 tiles: at r * bf16_steps * kBf16StepBytes
+                  // r * int8_groups * kInt8RowBytes; bf16 tiles: at r * bf16_steps * kBf16RowBytes
   int64_t rows, k, n;
   int groups;
   int group_begin, group_end;  // the groups to do
@@ -66,8 +83,12 @@ struct LinearTask {
   int64_t panel_begin, panel_end;
   float* scratch;  // kLinearScratchFloats, this thread's own
 };
+constexpr int64_t kLinearSumFloats = int64_t{kTreeLevels} * kBlockMaxRows * kTilePanels * kPanel;
+constexpr int64_t kTilePanelBytes = int64_t{kInt8Groups} * kInt8Block;  // a chunk of int4 spread to int8
 constexpr int64_t kLinearScratchFloats =
-    int64_t{kTreeLevels} * kBlockMaxRows * kBlockPanels * kPanel + int64_t{kBlockK} * kPanel;
+    kLinearSumFloats + (kTilePanels * kTilePanelBytes / 4 > int64_t{kBlockK} * kPanel
+                            ? kTilePanels * kTilePanelBytes / 4
+                            : int64_t{kBlockK} * kPanel);
 
 // One KV unit: K as [head_dim][16], then V as [16][padded_dim], both of `format`; v_offset in bytes.
 struct UnitLayout {
@@ -108,12 +129,16 @@ struct CpuKernels {
   const char* name;
   int group_rows;          // rows of one packed group, at most
   int direct_rows;         // up to here a product reads weights straight from their format
-  int int_group_rows;      // the same two in one for int8
-  bool bf16_tiles;         // bf16 weights are packed in steps for matrix tiles, activations rounded to bf16
+  int int_group_rows;      // rows of one packed group of int8 activations, at most
+  bool int_tiles;          // int8 and int4 products of several groups are blocked for matrix tiles
   const char* arithmetic;  // what sets its bits apart from the other tables' (null: nothing)
 
   void (*pack_group)(const float* x, int64_t row_stride, int rows, int64_t k, float* packed);
   void (*quantize_group)(const float* x, int64_t row_stride, int rows, int64_t k, int slices, void* packed);
+  // One group of `count` weights: kGroup codes into kInt4Codebook, and the scale (bf16) that loses least.
+  uint16_t (*quantize_int4)(const float* weights, int count, uint8_t* codes);
+  // Null, or bf16 weights are packed in steps for matrix tiles and activations in two parts by this.
+  void (*split_group)(const float* x, int64_t row_stride, int rows, int64_t k, int slices, void* packed);
   void (*linear)(const LinearTask&);
   void (*rms_norm)(const float* x, const float* weight, int64_t n, float eps, float* out);
   void (*silu_mul)(const float* gate, const float* up, int64_t n, float* out);

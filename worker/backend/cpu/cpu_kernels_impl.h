@@ -5,6 +5,7 @@
 #include "worker/backend/cpu/attention_impl.h"
 #include "worker/backend/cpu/cpu_kernels.h"
 #include "worker/backend/cpu/elementwise_impl.h"
+#include "worker/backend/cpu/int4_quantize_impl.h"
 #include "worker/backend/cpu/int8_impl.h"
 #include "worker/backend/cpu/linear_impl.h"
 
@@ -19,7 +20,9 @@ constexpr CpuKernels table_of(const char* name) {
   k.direct_rows = V::kDirectRows;
   k.pack_group = pack_group<V>;
   k.int_group_rows = V::kIntRows;
+  k.int_tiles = V::kTiles;
   k.quantize_group = quantize_group<V>;
+  k.quantize_int4 = quantize_int4<V>;
   k.linear = linear<V>;
   k.rms_norm = rms_norm<V>;
   k.silu_mul = silu_mul<V>;

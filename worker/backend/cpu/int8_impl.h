@@ -1,6 +1,6 @@
 #pragma once
-// Products with int8 weights: activations quantised per (row, group), exact integer sums within a group,
-// groups joined by fused multiply-adds in order. Over a per-ISA vector type V; included by the kernel
+// Products with int8 and int4 weights: activations quantised per (row, group), exact integer sums within a
+// group, groups joined by fused multiply-adds in order. Over a per-ISA vector type V; included by the kernel
 // translation units (unnamed namespace: see vector_scalar.h). Not the quantisation of weights
 // (packed_weights.cpp). Invariants: those of linear_impl.h; as the integer sums are exact, every V gives the
 // same bits by construction.
@@ -14,16 +14,25 @@
 namespace leadline::worker::cpu {
 namespace {
 
+// dots[r][v] += row r's words with the bytes of one vector of outputs.
+template <class V, int kRows, int kVectors>
+static inline void add_dots(typename V::I (&dots)[kRows][kVectors], int v, const typename V::Bytes& w,
+                            const int32_t* words) {
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) dots[r][v] = V::dot4(dots[r][v], w, words[r]);
+}
+
 // acc[kRows][kPanel] += the products of `groups` groups, kVectors vectors of the panel from output 16 * first
 // on.
-template <class V, int kRows, int kVectors>
+template <class V, int kFormat, int kRows, int kVectors>
 void int8_tile(int64_t groups, const uint8_t* x, const uint8_t* w, int first, float* acc) {
   typename V::F sums[kRows][kVectors];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) sums[r][v] = V::load(acc + r * kPanel + v * 16);
-  for (int64_t g = 0; g < groups; ++g, x += kRows * kInt8RowBytes, w += kInt8Block) {
+  const typename V::Bytes book = V::codebook();
+  for (int64_t g = 0; g < groups; ++g, x += kRows * kInt8RowBytes, w += group_block(kFormat)) {
     const auto* words = reinterpret_cast<const int32_t*>(x);
     const auto* scales = reinterpret_cast<const float*>(words + kRows * kGroup / 4);
     const auto* offsets = reinterpret_cast<const int32_t*>(scales + kRows);
@@ -32,17 +41,24 @@ void int8_tile(int64_t groups, const uint8_t* x, const uint8_t* w, int first, fl
     for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) dots[r][v] = V::set1_int(offsets[r]);
-    for (int k = 0; k < kGroup / 4; ++k) {
+    constexpr int kSteps = kFormat == kI4 ? kGroup / 8 : kGroup / 4;
+    for (int k = 0; k < kSteps; ++k) {
       const uint8_t* row = w + k * kPanel * 4 + first * 64;
       __builtin_prefetch(row + kPrefetchBytes);
       if constexpr (kVectors > 1) __builtin_prefetch(row + kPrefetchBytes + 64);
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 2
-        for (int v = 0; v < kVectors; ++v)
-          dots[r][v] = V::dot4(dots[r][v], row + v * 64, words[k * kRows + r]);
+      for (int v = 0; v < kVectors; ++v) {
+        const typename V::Bytes bytes = V::load_bytes(row + v * 64);
+        if constexpr (kFormat == kI4) {
+          add_dots<V>(dots, v, V::low_values(book, bytes), words + k * kRows);
+          add_dots<V>(dots, v, V::high_values(book, bytes), words + (k + kSteps) * kRows);
+        } else {
+          add_dots<V>(dots, v, bytes, words + k * kRows);
+        }
+      }
     }
-    const auto* weight_scales = reinterpret_cast<const uint16_t*>(w + kGroup * kPanel) + first * 16;
+    const auto* weight_scales =
+        reinterpret_cast<const uint16_t*>(w + group_block(kFormat) - 2 * kPanel) + first * 16;
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) {
       const typename V::F scale = V::load_bf16(weight_scales + v * 16);
@@ -57,35 +73,24 @@ void int8_tile(int64_t groups, const uint8_t* x, const uint8_t* w, int first, fl
     for (int v = 0; v < kVectors; ++v) V::store(acc + r * kPanel + v * 16, sums[r][v]);
 }
 
-template <class V, int kMaxRows, int kRows = 1>
+template <class V, int kFormat, int kMaxRows, int kRows = 1>
 static inline void int8_rows(int rows, int64_t groups, const uint8_t* x, const uint8_t* w, float* acc) {
   if constexpr (kRows < kMaxRows) {
-    if (rows != kRows) return int8_rows<V, kMaxRows, kRows + 1>(rows, groups, x, w, acc);
+    if (rows != kRows) return int8_rows<V, kFormat, kMaxRows, kRows + 1>(rows, groups, x, w, acc);
   }
   for (int v = 0; v < kPanel / 16; v += V::kIntVectors)
-    int8_tile<V, kRows, V::kIntVectors>(groups, x, w, v, acc + v * 16);
-}
-
-// A row group in the layout that quantize_group chose for its size: words for few rows, whole rows for matrix
-// tiles.
-template <class V>
-static inline void int8_row_group(int rows, int64_t groups, const uint8_t* x, const uint8_t* w, float* acc) {
-  if constexpr (V::kTiles) {
-    if (rows > V::kWordRows) return V::tile_groups(rows, groups, x, w, acc);
-  }
-  int8_rows<V, V::kWordRows>(rows, groups, x, w, acc);
+    int8_tile<V, kFormat, kRows, V::kIntVectors>(groups, x, w, v, acc + v * 16);
 }
 
 // Panel by panel; with several row groups a block of kInt8Groups groups stays in the cache while all of them
-// pass.
-template <class V>
-void linear_int8(const LinearTask& t) {
+// pass. Groups of more than V::kWordRows rows are for matrix tiles (int8_tiles_impl.h).
+template <class V, int kFormat>
+void linear_groups(const LinearTask& t) {
   const int64_t first_row = group_row(t, t.group_begin), rows = group_row(t, t.group_end) - first_row;
-  const int64_t all = int8_groups(t.k, t.slices), step = all / t.slices;
-  if constexpr (V::kTiles) V::begin_tiles();
+  const int64_t all = int8_groups(t.k, t.slices), step = all / t.slices, block_bytes = group_block(kFormat);
   const int64_t block = t.group_end - t.group_begin == 1 ? step : kInt8Groups;
   for (int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
-    const uint8_t* w = static_cast<const uint8_t*>(t.weights) + panel * all * kInt8Block;
+    const uint8_t* w = static_cast<const uint8_t*>(t.weights) + panel * all * block_bytes;
     SliceTree<V> tree{t.scratch, rows * kPanel};
     for (int s = 0; s < t.slices; ++s) {
       float* sums = tree.next();
@@ -94,14 +99,14 @@ void linear_int8(const LinearTask& t) {
         for (int group = t.group_begin; group < t.group_end; ++group) {
           const int64_t r = group_row(t, group), m = group_row(t, group + 1) - r;
           const uint8_t* x = static_cast<const uint8_t*>(t.x) + (r * all + g * m) * kInt8RowBytes;
-          int8_row_group<V>(int(m), count, x, w + g * kInt8Block, sums + (r - first_row) * kPanel);
+          int8_rows<V, kFormat, V::kWordRows>(int(m), count, x, w + g * block_bytes,
+                                              sums + (r - first_row) * kPanel);
         }
       }
       tree.done(s);
     }
     write_panel<V>(t, panel, first_row, rows, tree.root());
   }
-  if constexpr (V::kTiles) V::end_tiles();
 }
 
 // One group of one row: scale = largest / 127, bytes rounded to nearest even. A NaN makes the scale NaN, so

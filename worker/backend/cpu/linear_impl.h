@@ -169,7 +169,7 @@ void linear_blocked(const LinearTask& t) {
   constexpr int kTogether = kWiden ? kBlockPanels : 1;
   const int64_t first_row = group_row(t, t.group_begin), rows = group_row(t, t.group_end) - first_row;
   const int64_t step = t.k / t.slices, plane = rows * kPanel;
-  float* widened = t.scratch + int64_t{kTreeLevels} * kBlockMaxRows * kBlockPanels * kPanel;
+  float* widened = t.scratch + kLinearSumFloats;
   const BlockedPanels<V, kFormat, kWiden> blocked{t, first_row, plane, widened};
   for (int64_t panel = t.panel_begin; panel < t.panel_end; panel += kTogether) {
     const int64_t left = t.panel_end - panel;
@@ -197,12 +197,13 @@ void linear_as(const LinearTask& t) {
 }
 
 // int8_impl.h
-template <class V>
-void linear_int8(const LinearTask& t);
+template <class V, int kFormat>
+void linear_groups(const LinearTask& t);
 
 template <class V>
 void linear(const LinearTask& t) {
-  if (t.format == kI8) return linear_int8<V>(t);
+  if (t.format == kI8) return linear_groups<V, kI8>(t);
+  if (t.format == kI4) return linear_groups<V, kI4>(t);
   if (t.format == kF32) return linear_as<V, kF32>(t);
   if (t.format == kBf16) return linear_as<V, kBf16>(t);
   linear_as<V, kF16>(t);

@@ -109,16 +109,42 @@ struct Int8Packer {
   }
 };
 
+// Writes one output's groups of an int4 panel.
+struct Int4Packer {
+  const CpuKernels& kernels;
+  std::int64_t k;
+  int slices;
+
+  void pack(const float* row, std::int64_t output, std::uint8_t* panel) const {
+    const std::int64_t slice = k / slices;
+    for (int s = 0; s < slices; ++s) {
+      for (std::int64_t begin = 0; begin < slice; begin += kGroup, panel += kInt4Block)
+        pack_one(row + s * slice + begin, std::min<std::int64_t>(kGroup, slice - begin), output, panel);
+    }
+  }
+  void pack_one(const float* x, std::int64_t count, std::int64_t output, std::uint8_t* block) const {
+    std::uint8_t codes[kGroup];
+    reinterpret_cast<std::uint16_t*>(block + kGroup / 2 * kPanel)[output] =
+        kernels.quantize_int4(x, static_cast<int>(count), codes);
+    for (std::int64_t i = 0; i < kGroup; ++i) {
+      std::uint8_t& byte = block[i / 4 % (kGroup / 8) * kPanel * 4 + output * 4 + i % 4];
+      byte = static_cast<std::uint8_t>(i < kGroup / 2 ? (byte & 0xf0) | codes[i]
+                                                      : (byte & 0x0f) | codes[i] << 4);
+    }
+  }
+};
+
 std::int64_t bytes_per_panel(std::int64_t k, DType format, int slices, bool pairs) {
   if (pairs) return bf16_steps(k, slices) * kBf16Block;
+  if (format == DType::i4) return int8_groups(k, slices) * kInt4Block;
   return format == DType::i8 ? int8_groups(k, slices) * kInt8Block : k * kPanel * size_of(format);
 }
 
 Result<std::int64_t> check_parts(std::span<const WeightPart> parts, DType format, int slices) {
   LEADLINE_CHECK(!parts.empty(), "nothing to pack");
-  if (!is_float(format) && format != DType::i8)
+  if (!is_float(format) && format != DType::i8 && format != DType::i4)
     return monitoring::fail(Errc::configuration, "weight format " + std::string(transport::name_of(format)) +
-                                                     ": the CPU backend has f32, bf16, f16, int8");
+                                                     ": the CPU backend has f32, bf16, f16, int8, int4");
   std::int64_t outputs = 0;
   for (const WeightPart& part : parts) {
     if (!is_float(part.dtype))
@@ -158,7 +184,7 @@ Result<std::unique_ptr<PackedMatrix>> PackedWeights::pack(std::span<const Weight
   packed->in_features_ = parts[0].in_features;
   packed->format_ = format;
   packed->slices_ = slices;
-  const bool pairs = format == DType::bf16 && kernels.bf16_tiles, whole_rows = pairs || format == DType::i8;
+  const bool pairs = format == DType::bf16 && kernels.split_group, whole_rows = pairs || !is_float(format);
   const std::int64_t panel_bytes = bytes_per_panel(packed->in_features_, format, slices, pairs);
   auto memory = DeviceMemory::allocate(packed->panel_count() * panel_bytes, "packed weights");
   if (!memory) return tl::unexpected(memory.error());
@@ -175,6 +201,8 @@ Result<std::unique_ptr<PackedMatrix>> PackedWeights::pack(std::span<const Weight
         PairPacker{kernels, packed->in_features_, slices}.pack(wide.data(), output % kPanel, panel);
       } else if (format == DType::i8) {
         Int8Packer{packed->in_features_, slices}.pack(wide.data(), output % kPanel, panel);
+      } else if (format == DType::i4) {
+        Int4Packer{kernels, packed->in_features_, slices}.pack(wide.data(), output % kPanel, panel);
       } else {
         RowPacker{kernels, from, format}.pack(row, packed->in_features_, output % kPanel, panel);
       }

@@ -1,7 +1,7 @@
 #pragma once
 // PackedWeights: a weight matrix as panels of kPanel outputs with k in sequence: element (k, j) of panel p at
 // [p * K * kPanel + k * kPanel + j]; outputs beyond the last are zero. The same layout on every ISA level.
-// int8, and bf16 for tables with bf16_tiles: blocks, see
+// int8, int4, and bf16 for tables with split_group: blocks, see
 // cpu_kernels.h. Not a product (cpu_backend). Invariant: narrowing rounds
 // to nearest even; a format equal to the file's keeps the bits. Thread: immutable after pack(), which runs on
 // the pool.

@@ -1,8 +1,9 @@
 #pragma once
-// ThreadPool: a fixed set of threads that run one kernel at a time, each its own static share. Not a task
-// queue: no stealing, so who computes what depends on the counts alone. Passed, never global. Thread: one
-// owner calls run(); it computes share 0 itself. Between calls workers spin for a moment, then sleep in a
-// futex, so an idle pool uses no CPU. With more threads than cores they don't spin at all.
+// ThreadPool: a fixed set of threads that run one kernel at a time: each its own static share, or pieces
+// claimed in order, where a thread that is held up must not hold up the rest. Not a task queue: one kernel at
+// a time. Passed, never global. Thread: one owner calls run(); it computes share 0 itself. Between calls
+// workers spin for a moment, then sleep in a futex, so an idle pool uses no CPU. With more threads than cores
+// they don't spin at all.
 
 #include <atomic>
 #include <cstdint>
@@ -45,6 +46,21 @@ class ThreadPool {
           if (begin < end) (*c.body)(thread, begin, end);
         },
         &call);
+  }
+
+  // body(thread, begin, end) for pieces of `grain` (the last may be shorter), each claimed by whoever is
+  // free: only for work whose result does not depend on the thread.
+  template <typename Body>
+  void run_claimed(std::int64_t count, std::int64_t grain, const Body& body) {
+    if (threads_ == 1 || count <= grain) {
+      for (std::int64_t at = 0; at < count; at += grain) body(0, at, at + grain < count ? at + grain : count);
+      return;
+    }
+    std::atomic<std::int64_t> next{0};
+    run(threads_, [&](int thread, std::int64_t, std::int64_t) {
+      for (std::int64_t at; (at = next.fetch_add(grain, std::memory_order_relaxed)) < count;)
+        body(thread, at, at + grain < count ? at + grain : count);
+    });
   }
 
  private:

@@ -5,6 +5,8 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+#include "worker/backend/cpu/cpu_kernels.h"
+
 namespace leadline::worker::cpu {
 namespace {
 
@@ -68,17 +70,34 @@ struct Avx2 {
   };
   LEADLINE_VECTOR I set1_int(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
   // Seven bits and the eighth apart, so that no 16-bit pair saturates: 2 * 127 * 127 < 2^15.
-  LEADLINE_VECTOR __m256i dot_half(__m256i acc, const uint8_t* w, __m256i x) {
-    const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w));
+  LEADLINE_VECTOR __m256i dot_half(__m256i acc, __m256i bytes, __m256i x) {
     const __m256i low = _mm256_and_si256(bytes, _mm256_set1_epi8(0x7f));
     const __m256i top = _mm256_and_si256(_mm256_srli_epi16(bytes, 7), _mm256_set1_epi8(1));
     const __m256i a = _mm256_madd_epi16(_mm256_maddubs_epi16(low, x), _mm256_set1_epi16(1));
     const __m256i b = _mm256_madd_epi16(_mm256_maddubs_epi16(top, x), _mm256_set1_epi16(128));
     return _mm256_add_epi32(acc, _mm256_add_epi32(a, b));
   }
-  LEADLINE_VECTOR I dot4(I acc, const uint8_t* w, int32_t x) {
-    const __m256i bytes = _mm256_set1_epi32(x);
-    return {dot_half(acc.lo, w, bytes), dot_half(acc.hi, w + 32, bytes)};
+  using Bytes = I;
+  LEADLINE_VECTOR Bytes load_bytes(const uint8_t* p) {
+    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
+            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32))};
+  }
+  LEADLINE_VECTOR Bytes codebook() {
+    const __m256i book =
+        _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(kInt4Codebook)));
+    return {book, book};
+  }
+  LEADLINE_VECTOR Bytes low_values(Bytes book, Bytes codes) {
+    const __m256i nibble = _mm256_set1_epi8(15);
+    return {_mm256_shuffle_epi8(book.lo, _mm256_and_si256(codes.lo, nibble)),
+            _mm256_shuffle_epi8(book.hi, _mm256_and_si256(codes.hi, nibble))};
+  }
+  LEADLINE_VECTOR Bytes high_values(Bytes book, Bytes codes) {
+    return low_values(book, {_mm256_srli_epi16(codes.lo, 4), _mm256_srli_epi16(codes.hi, 4)});
+  }
+  LEADLINE_VECTOR I dot4(I acc, Bytes w, int32_t x4) {
+    const __m256i x = _mm256_set1_epi32(x4);
+    return {dot_half(acc.lo, w.lo, x), dot_half(acc.hi, w.hi, x)};
   }
   LEADLINE_VECTOR void store_low_bytes(uint8_t* p, F a) {
     const __m256i byte = _mm256_set1_epi32(0xff);

@@ -5,6 +5,8 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+#include "worker/backend/cpu/cpu_kernels.h"
+
 namespace leadline::worker::cpu {
 namespace {
 
@@ -45,8 +47,20 @@ struct Avx512 {
   using I = __m512i;
   LEADLINE_VECTOR I set1_int(int32_t x) { return _mm512_set1_epi32(x); }
   // Seven bits and the eighth apart, so that no 16-bit pair saturates: 2 * 127 * 127 < 2^15.
-  LEADLINE_VECTOR I dot4(I acc, const uint8_t* w, int32_t x4) {
-    const __m512i bytes = _mm512_loadu_si512(w), x = _mm512_set1_epi32(x4);
+  using Bytes = __m512i;
+  LEADLINE_VECTOR Bytes load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
+  LEADLINE_VECTOR void store_bytes(uint8_t* p, Bytes a) { _mm512_storeu_si512(p, a); }
+  LEADLINE_VECTOR Bytes codebook() {
+    return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(kInt4Codebook)));
+  }
+  LEADLINE_VECTOR Bytes low_values(Bytes book, Bytes codes) {
+    return _mm512_shuffle_epi8(book, _mm512_and_si512(codes, _mm512_set1_epi8(15)));
+  }
+  LEADLINE_VECTOR Bytes high_values(Bytes book, Bytes codes) {
+    return low_values(book, _mm512_srli_epi16(codes, 4));
+  }
+  LEADLINE_VECTOR I dot4(I acc, Bytes bytes, int32_t x4) {
+    const __m512i x = _mm512_set1_epi32(x4);
     const __m512i low = _mm512_and_si512(bytes, _mm512_set1_epi8(0x7f));
     const __m512i top = _mm512_and_si512(_mm512_srli_epi16(bytes, 7), _mm512_set1_epi8(1));
     const __m512i a = _mm512_madd_epi16(_mm512_maddubs_epi16(low, x), _mm512_set1_epi16(1));
@@ -93,8 +107,8 @@ struct Avx512 {
 #ifdef __AVX512VNNI__
 struct Avx512Vnni : Avx512 {
   // The instruction itself: g++ 12 copies the accumulator around the intrinsic, two moves for each product.
-  LEADLINE_VECTOR I dot4(I acc, const uint8_t* w, int32_t x4) {
-    const __m512i bytes = _mm512_loadu_si512(w), x = _mm512_set1_epi32(x4);
+  LEADLINE_VECTOR I dot4(I acc, Bytes bytes, int32_t x4) {
+    const __m512i x = _mm512_set1_epi32(x4);
     asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(bytes), "v"(x));
     return acc;
   }

@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include "worker/backend/cpu/cpu_kernels.h"
+
 namespace leadline::worker::cpu {
 namespace {
 
@@ -89,10 +91,32 @@ struct Scalar {
     for (int i = 0; i < 16; ++i) r.v[i] = x;
     return r;
   }
-  // Lane i += the dot product of 4 unsigned weight bytes at w[4 i] and 4 signed bytes of x; exact.
-  static I dot4(I acc, const uint8_t* w, int32_t x) {
+  // Sixty-four bytes; two int4 codes to a byte.
+  struct Bytes {
+    uint8_t v[64];
+  };
+  static Bytes load_bytes(const uint8_t* p) {
+    Bytes r;
+    __builtin_memcpy(r.v, p, 64);
+    return r;
+  }
+  static Bytes codebook() {
+    Bytes r = {};
+    __builtin_memcpy(r.v, kInt4Codebook, 16);
+    return r;
+  }
+  static Bytes low_values(const Bytes& book, Bytes codes) {
+    for (int i = 0; i < 64; ++i) codes.v[i] = book.v[codes.v[i] & 15];
+    return codes;
+  }
+  static Bytes high_values(const Bytes& book, Bytes codes) {
+    for (int i = 0; i < 64; ++i) codes.v[i] = book.v[codes.v[i] >> 4];
+    return codes;
+  }
+  // Lane i += the dot product of 4 unsigned weight bytes w[4 i ...] and 4 signed bytes of x; exact.
+  static I dot4(I acc, const Bytes& w, int32_t x) {
     for (int i = 0; i < 16; ++i)
-      for (int b = 0; b < 4; ++b) acc.v[i] += int32_t(w[4 * i + b]) * int8_t(uint32_t(x) >> (8 * b));
+      for (int b = 0; b < 4; ++b) acc.v[i] += int32_t(w.v[4 * i + b]) * int8_t(uint32_t(x) >> (8 * b));
     return acc;
   }
   static void store_low_bytes(uint8_t* p, F a) {  // the low byte of each lane's bits
