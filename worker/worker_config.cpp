@@ -5,6 +5,21 @@
 
 namespace leadline::worker {
 
+namespace {
+
+void add_speculation(CLI::App& app, WorkerConfig& c) {
+  app.add_option("--speculation", c.speculation,
+                 "Who drafts: off, static:E,K (K drafts from layer E), threshold:E,K,T");
+  app.add_option("--exits", c.exits,
+                 "Layers where drafts may leave, ascending; default: the model's shallow half")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1024));
+  app.add_option("--max-draft-rows", c.max_draft_rows, "Rows of drafts in one step; 0: nobody drafts")
+      ->check(CLI::Range(0, 4096));
+}
+
+}  // namespace
+
 ParsedFlags parse_worker_flags(int argc, char** argv) {
   ParsedFlags parsed;
   WorkerConfig& c = parsed.config;
@@ -33,6 +48,7 @@ ParsedFlags parse_worker_flags(int argc, char** argv) {
   app.add_option("--swap", c.swap_bytes,
                  "Bytes of host memory for preempted sequences per rank; -1: as the pool");
   app.add_flag("--prefix-cache,!--no-prefix-cache", c.prefix_cache, "Reuse the KV of equal prefixes");
+  add_speculation(app, c);
   app.add_option("--threads", c.threads, "Kernel threads per rank; 0: cores divided by ranks")
       ->check(CLI::Range(0, 1024));
   app.add_option("--listen", c.listen, "HOST:PORT for coordinators; port 0: a free one");

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "transport/collective/dtype.h"
 #include "worker/errc.h"
@@ -27,7 +28,10 @@ struct WorkerConfig {
   std::int64_t swap_bytes =
       -1;  // host memory for preempted sequences, per rank; -1 = as kv_pool, 0 = recompute instead
   bool prefix_cache = true;
-  std::int32_t threads = 0;  // per rank; 0 = this host's cores divided by its ranks
+  std::string speculation = "off";    // off | static:E,K | threshold:E,K,T; what "auto" requests get
+  std::vector<std::int32_t> exits;    // candidate exit layers, ascending; empty = shallow half of the model
+  std::int32_t max_draft_rows = 128;  // rows of drafts in one step; 0 = nobody drafts; [0, 4096]
+  std::int32_t threads = 0;           // per rank; 0 = this host's cores divided by its ranks
 
   // where it is reached
   std::string listen = "127.0.0.1:0";  // control links; port 0 = a free one

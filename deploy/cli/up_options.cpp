@@ -60,6 +60,8 @@ void add_up_flags(CLI::App& command, UpOptions& o) {
       ->check(CLI::Range(0, 1 << 24));
   command.add_option("--max-seqs", o.max_seqs, "Sequences running at once per worker")
       ->check(CLI::Range(1, 1024));
+  command.add_option("--speculation", o.speculation,
+                     "Who drafts: off, static:E,K (K drafts from layer E), threshold:E,K,T");
   command.add_option("--threads", o.threads, "Threads per rank; 0: cores divided by ranks")
       ->check(CLI::Range(0, 1024));
   command.add_option("--device", o.device, "Where the model runs")->check(one_of({"auto", "cpu", "cuda"}));
@@ -105,6 +107,7 @@ std::string describe(const UpOptions& o) {
       {"kv-pool", or_words(o.kv_pool_bytes, "(automatic)")},
       {"max-model-len", or_words(o.max_model_len, "(the model's own)")},
       {"max-seqs", std::to_string(o.max_seqs)},
+      {"speculation", o.speculation},
       {"threads", or_words(o.threads, "(cores divided by ranks)")},
       {"device", o.device},
       {"api-key-file", o.api_key_file.empty() ? "(no keys asked for)" : o.api_key_file},
@@ -165,6 +168,7 @@ std::vector<std::string> worker_command(const UpOptions& o, const UpPlan& plan, 
   append_number(command, "--kv-pool", o.kv_pool_bytes);
   append_number(command, "--max-model-len", o.max_model_len);
   append(command, "--max-seqs", std::to_string(o.max_seqs));
+  append(command, "--speculation", o.speculation);
   append_number(command, "--threads", o.threads);
   append(command, "--device", o.device);
   append(command, "--worker-index", std::to_string(worker));

@@ -1,7 +1,7 @@
 // Whole lives of random sequences: schedule() and SequenceCache drive a fake device whose every slot is
-// checked at every read. Laws: budget and residents within limits, no page with wrong bytes, no leak, nobody
-// passes one that outranks it, decodes run in every step unless short of a page, the first in rank always
-// advances, all work finishes.
+// checked at every read; decodes draft rows of which a random prefix stands. Laws: budget and residents
+// within limits, no page with wrong bytes, no leak, nobody passes one that outranks it, decodes run in every
+// step unless short of a page, the first in rank always advances, all work finishes.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -40,6 +40,7 @@ Setup random_setup(std::mt19937& rng) {
   s.limits.max_step_tokens = s.limits.max_sequences + rng() % 80;
   s.limits.min_chunk_tokens = 1 + rng() % 32;
   s.limits.aging_steps = rng() % 50;
+  s.limits.max_draft_rows = rng() % 3 == 0 ? 0 : rng() % 24;
   s.limits.total_pages = s.pages;
   s.sequences = 30;
   s.longest = s.pages * 16;
@@ -66,7 +67,8 @@ class Simulation {
     EXPECT_EQ(cache_.usage().used, 0U);
     EXPECT_EQ(cache_.usage().host_free, setup_.host_pages);
   }
-  std::uint64_t preempted = 0, resumed = 0, hits = 0, refused = 0, ran = 0, copies = 0;
+  std::uint64_t preempted = 0, resumed = 0, hits = 0, refused = 0, ran = 0, copies = 0, drafted = 0,
+                stood = 0;
 
  private:
   void arrive() {
@@ -139,6 +141,7 @@ class Simulation {
         v.tail_copies = cache_.tail_copies(id);
         v.host_pages = cache_.host_pages(id);
       }
+      v.draft_tokens = rng_() % 9;  // asked of all: only running decodes may be given any
       out.push_back(v);
     }
     return out;
@@ -183,13 +186,21 @@ class Simulation {
   }
 
   void laws(const std::vector<SequenceView>& before, const Schedule& s) const {
-    std::uint32_t tokens = 0, residents = 0;
+    std::uint32_t tokens = 0, residents = 0, drafts = 0;
+    std::map<SequenceId, SequenceView> seen;
+    for (const SequenceView& v : before) seen.emplace(v.id, v);
     std::map<SequenceId, std::uint32_t> runs;
     for (const ScheduledSequence& r : s.run) {
       EXPECT_GE(r.tokens, 1U);
       EXPECT_TRUE(runs.emplace(r.id, r.tokens).second) << "scheduled twice";
-      tokens += r.tokens;
+      tokens += r.tokens + r.drafts;
+      drafts += r.drafts;
+      const SequenceView& v = seen.at(r.id);
+      EXPECT_LE(r.drafts, v.draft_tokens);
+      EXPECT_TRUE(r.drafts == 0 ||
+                  (v.state == SequenceState::running && v.known_tokens - v.computed_tokens == 1));
     }
+    EXPECT_LE(drafts, setup_.limits.max_draft_rows);
     EXPECT_LE(tokens, setup_.limits.max_step_tokens);
     std::set<SequenceId> entered(s.swap_in.begin(), s.swap_in.end()),
         left(s.swap_out.begin(), s.swap_out.end());
@@ -219,7 +230,7 @@ class Simulation {
   void execute(const Schedule& s) {
     struct Row {
       SequenceId id;
-      std::uint32_t before, tokens;
+      std::uint32_t before, tokens, drafts;
     };
     std::vector<Row> rows;
     for (const ScheduledSequence& r : s.run) {
@@ -227,8 +238,8 @@ class Simulation {
       const std::uint32_t computed = cache_.computed(r.id);
       const auto known = static_cast<std::uint32_t>(lives_.at(r.id).known.size());
       const std::uint32_t n = std::min(r.tokens, known - computed);
-      if (cache_.reserve(r.id, n)) {
-        rows.push_back({r.id, computed, n});
+      if (cache_.reserve(r.id, n + r.drafts)) {
+        rows.push_back({r.id, computed, n, r.drafts});
       } else {
         ++refused;
       }
@@ -238,10 +249,22 @@ class Simulation {
     memory_.apply(moves);
     for (const Row& row : rows) {
       Life& life = lives_.at(row.id);
-      memory_.run(cache_.table(row.id), life.known, row.before, row.tokens);
-      cache_.commit(row.id, std::span(life.known).subspan(row.before, row.tokens));
+      // Drafts, of which a prefix stands: those that equal what the answer would have said anyway.
+      std::vector<std::int32_t> inputs = life.known;
+      const std::size_t most = life.final_tokens - life.known.size();  // its answer ends there
+      const std::uint32_t stand =
+          std::min<std::uint32_t>(row.drafts == 0 ? 0 : rng_() % (row.drafts + 1),
+                                  most == 0 ? 0 : static_cast<std::uint32_t>(most - 1));
+      for (std::uint32_t i = 0; i < row.drafts; ++i)
+        inputs.push_back(i < stand ? static_cast<std::int32_t>(inputs.size() % 5) : 777);
+      memory_.run(cache_.table(row.id), inputs, row.before, row.tokens + row.drafts);
+      cache_.commit(row.id, std::span(inputs).subspan(row.before, row.tokens + stand));
+      life.known.insert(life.known.end(), inputs.begin() + static_cast<std::ptrdiff_t>(life.known.size()),
+                        inputs.begin() + static_cast<std::ptrdiff_t>(life.known.size() + stand));
       ++ran;
-      if (row.before + row.tokens < life.known.size()) continue;
+      drafted += row.drafts;
+      stood += stand;
+      if (row.before + row.tokens + stand < life.known.size()) continue;
       life.known.push_back(
           static_cast<std::int32_t>(life.known.size() % 5));  // answers of one prompt agree: hits
       if (life.known.size() < life.final_tokens) continue;
@@ -264,7 +287,8 @@ std::uint32_t rounds() {
 }
 
 TEST(SchedulerProperty, AllWorkFinishesWithTheRightBytes) {
-  std::uint64_t preempted = 0, resumed = 0, hits = 0, refused = 0, ran = 0, copies = 0;
+  std::uint64_t preempted = 0, resumed = 0, hits = 0, refused = 0, ran = 0, copies = 0, drafted = 0,
+                stood = 0;
   for (std::uint32_t seed = 0; seed < rounds(); ++seed) {
     std::mt19937 rng(seed);
     Simulation simulation(random_setup(rng), seed + 1000);
@@ -276,6 +300,8 @@ TEST(SchedulerProperty, AllWorkFinishesWithTheRightBytes) {
     refused += simulation.refused;
     ran += simulation.ran;
     copies += simulation.copies;
+    drafted += simulation.drafted;
+    stood += simulation.stood;
   }
   RecordProperty("preempted", static_cast<int>(preempted));
   // The runs must have met what they are about.
@@ -283,6 +309,8 @@ TEST(SchedulerProperty, AllWorkFinishesWithTheRightBytes) {
   EXPECT_GT(resumed, 200U);
   EXPECT_GT(hits, 10000U);
   EXPECT_GT(copies, 300U);
+  EXPECT_GT(drafted, 10000U);
+  EXPECT_GT(drafted - stood, 3000U);
   EXPECT_LT(refused, ran / 100) << "the scheduler's accounting is off";
   std::printf("preempted %llu, resumed %llu, hit tokens %llu, refused %llu of %llu\n",
               static_cast<unsigned long long>(preempted), static_cast<unsigned long long>(resumed),

@@ -15,7 +15,8 @@ namespace {
 constexpr LinkId kLink{1};
 }
 
-WorkerHarness::WorkerHarness(HarnessOptions options) : options_(std::move(options)) {
+WorkerHarness::WorkerHarness(HarnessOptions options)
+    : options_(std::move(options)), policy_(options_.policy) {
   if (options_.model_directory.empty())
     options_.model_directory = std::string(LEADLINE_SOURCE_DIR) + "/models/reference";
   metrics_ = worker::WorkerMetrics::create(registry_, health_);
@@ -45,7 +46,11 @@ void WorkerHarness::rank_main(int rank) {
   load.model_directory = options_.model_directory;
   load.weights = options_.weights;
   load.max_rows = static_cast<std::int32_t>(options_.step_tokens);
-  load.max_logit_rows = static_cast<std::int32_t>(options_.max_sequences);
+  const auto sequences = static_cast<std::int32_t>(options_.max_sequences),
+             drafts = static_cast<std::int32_t>(options_.max_draft_rows);
+  load.max_logit_rows = std::min(load.max_rows, sequences + drafts);
+  load.max_kept_rows =
+      worker::kept_rows_for(sequences, drafts, static_cast<std::int32_t>(options_.exits.size()));
   load.max_positions = static_cast<std::int32_t>(options_.max_model_len);
   auto transformer = worker::Transformer::load(*config, load, **backend, ranks);
   LEADLINE_CHECK(transformer.has_value(), transformer.error().message.c_str());
@@ -57,7 +62,7 @@ void WorkerHarness::rank_main(int rank) {
   auto pool = (*backend)->allocate_kv(geometry.pages * geometry.units_per_page(), config->head_dim,
                                       options_.kv_dtype);
   LEADLINE_CHECK(pool.has_value(), pool.error().message.c_str());
-  worker::StepExecutor executor(**backend, **transformer, **pool, geometry);
+  worker::StepExecutor executor(**backend, **transformer, **pool, geometry, ranks);
   if (rank > 0) {
     while (true) {  // follow(), inlined so that a failure here names the rank
       auto bytes = ranks.await_plan();
@@ -77,8 +82,12 @@ void WorkerHarness::rank_main(int rank) {
   limits.scheduler.max_step_tokens = options_.step_tokens;
   limits.scheduler.min_chunk_tokens = options_.min_chunk_tokens;
   limits.scheduler.total_pages = options_.pages;
+  limits.scheduler.max_draft_rows = options_.max_draft_rows;
+  limits.speculation.exits = options_.exits;
+  limits.speculation.layers = config->layers;
   worker::SequenceCache cache({options_.pages, options_.host_pages, options_.prefix_cache, "test"});
-  worker::LeadLoop loop({inbox_, outbox_, status_, metrics_, health_, ranks, executor, cache}, limits);
+  worker::LeadLoop loop({inbox_, outbox_, status_, metrics_, health_, ranks, executor, cache, &policy_},
+                        limits);
   auto done = loop.run();
   LEADLINE_CHECK(done.has_value(), done.error().message.c_str());
 }

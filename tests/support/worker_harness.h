@@ -25,6 +25,10 @@ struct HarnessOptions {
   std::uint32_t max_sequences = 32, step_tokens = 512, min_chunk_tokens = 64;
   std::uint32_t max_model_len = 2048;
   bool prefix_cache = true;
+  // speculation: null = nobody drafts
+  std::shared_ptr<const policy::ExitPolicy> policy;
+  std::vector<std::int32_t> exits = {2, 4, 6, 8, 10};
+  std::uint32_t max_draft_rows = 128;
 };
 
 struct Answer {
@@ -47,6 +51,8 @@ class WorkerHarness {
   // Waits until the request has at least n tokens or is finished.
   void wait_tokens(transport::RequestId request, std::size_t n);
 
+  void put_policy(std::shared_ptr<const policy::ExitPolicy> policy) { policy_.put(std::move(policy)); }
+
   [[nodiscard]] const worker::WorkerStatus& status() const { return status_; }
   [[nodiscard]] double preemptions(worker::PreemptionKind kind) const {
     return metrics_.preemptions[kind].value();
@@ -63,6 +69,7 @@ class WorkerHarness {
   monitoring::ProcessHealth health_;
   worker::WorkerMetrics metrics_;
   worker::WorkerStatus status_;
+  worker::PolicySlot policy_;
   worker::RequestInbox inbox_{4096};
   worker::TokenOutbox outbox_;
   std::vector<std::unique_ptr<transport::Communicator>> group_;

@@ -30,6 +30,7 @@ class RankTransformer final : public Transformer {
 
   Result<ConstFloatMatrix> forward(const StepBatch& batch, KvPool& pool) override;
   [[nodiscard]] std::int32_t layers() const override { return config_.layers; }
+  [[nodiscard]] std::int32_t vocab() const override { return config_.vocab; }
   [[nodiscard]] std::int32_t local_kv_heads() const override {
     return static_cast<std::int32_t>(plan_.kv_heads.count);
   }

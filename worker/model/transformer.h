@@ -61,6 +61,7 @@ class Transformer {
   virtual Result<ConstFloatMatrix> forward(const StepBatch& batch, KvPool& pool) = 0;
 
   [[nodiscard]] virtual std::int32_t layers() const = 0;
+  [[nodiscard]] virtual std::int32_t vocab() const = 0;
   [[nodiscard]] virtual std::int32_t local_kv_heads() const = 0;
   [[nodiscard]] virtual std::int64_t weight_bytes() const = 0;
   [[nodiscard]] virtual std::string fingerprint() const = 0;  // exactness X7, hex; the same on every rank

@@ -4,6 +4,7 @@
 
 #include "monitoring/check.h"
 #include "monitoring/log.h"
+#include "worker/speculative/acceptance.h"
 
 namespace leadline::worker {
 namespace {
@@ -52,7 +53,10 @@ transport::SampledToken to_wire(SampledRow row) {
 
 }  // namespace
 
-LeadLoop::LeadLoop(LeadParts parts, LeadLimits limits) : parts_(parts), limits_(std::move(limits)) {
+LeadLoop::LeadLoop(LeadParts parts, LeadLimits limits)
+    : parts_(parts),
+      limits_(std::move(limits)),
+      director_(table_, sampler_, limits_.speculation, parts.policy) {
   const std::string wrong = check(limits_.scheduler);
   LEADLINE_CHECK(wrong.empty(), wrong.c_str());
 }
@@ -173,7 +177,18 @@ std::vector<SequenceView> LeadLoop::views() {
     }
     views.push_back(view);
   }
+  ask_for_drafts(views);
   return views;
+}
+
+void LeadLoop::ask_for_drafts(std::vector<SequenceView>& views) {
+  const auto decodes = [](const SequenceView& view) {
+    return view.state == SequenceState::running && view.known_tokens - view.computed_tokens == 1;
+  };
+  director_.begin_step(static_cast<std::uint32_t>(std::count_if(views.begin(), views.end(), decodes)));
+  for (SequenceView& view : views)
+    if (decodes(view))
+      view.draft_tokens = director_.open(*table_.find(view.id), view.computed_tokens).max_draft;
 }
 
 void LeadLoop::preempt(const Schedule& schedule) {
@@ -227,8 +242,13 @@ StepPlan LeadLoop::plan(const Schedule& schedule) {
     const std::uint32_t computed = parts_.cache.computed(id);
     const std::uint32_t known = static_cast<std::uint32_t>(sequence.tokens.size());
     const std::uint32_t run = std::min(scheduled.tokens, known - computed);
-    if (!parts_.cache.reserve(id, run)) continue;  // the view was stale: it waits for the next step
+    RoundPlan round = computed + 1 == known ? director_.granted(id, scheduled.drafts) : RoundPlan{};
+    if (!parts_.cache.reserve(id, run + round.max_draft)) {
+      round = {};
+      if (!parts_.cache.reserve(id, run)) continue;  // the view was stale: it waits for the next step
+    }
     SequenceStep rows;
+    rows.round = round;
     rows.sequence = id;
     rows.tokens.assign(sequence.tokens.begin() + computed, sequence.tokens.begin() + computed + run);
     rows.first_position = computed;
@@ -251,9 +271,10 @@ Result<void> LeadLoop::step(const StepPlan& plan) {
       return monitoring::fail(Errc::rank_lost, sent.error().message);
   }
   const SteadyTime announced = std::chrono::steady_clock::now();
-  auto result = parts_.executor.execute(plan);
+  auto result = parts_.executor.execute(plan, &director_);
   if (!result) return tl::unexpected(result.error());
-  for (const SequenceStep& rows : plan.sequences) parts_.cache.commit(rows.sequence, rows.tokens);
+  for (const SequenceStep& rows : plan.sequences)  // of a round it is known below what stands
+    if (rows.round.max_draft == 0) parts_.cache.commit(rows.sequence, rows.tokens);
   const SteadyTime executed = std::chrono::steady_clock::now();
   sample(plan, *result);
   const SteadyTime end = std::chrono::steady_clock::now();
@@ -273,22 +294,49 @@ void LeadLoop::sample(const StepPlan& plan, const StepResult& result) {
   for (std::size_t i = 0; i < plan.sequences.size(); ++i) {
     if (result.first_row[i] < 0) continue;
     Sequence& sequence = *table_.find(plan.sequences[i].sequence);
-    banned_ = sequence.banned_ids;
-    if (sequence.generated() < sequence.min_tokens)
-      banned_.insert(banned_.end(), sequence.stop_ids.begin(), sequence.stop_ids.end());
-    const std::span<const std::int32_t> tokens(sequence.tokens);
-    SamplingRow row;
-    row.logits = {result.logits.row(result.first_row[i]), static_cast<std::size_t>(result.logits.cols)};
-    row.allowed_vocab = sequence.allowed_vocab;
-    row.prompt = tokens.first(sequence.prompt_tokens);
-    row.generated = tokens.subspan(sequence.prompt_tokens);
-    row.position = tokens.size();
-    row.banned = banned_;
-    SampledRow sampled = worker::sample(row, sequence.sampling, scratch_);
-    if (sampled.no_candidate)
+    const ConstFloatMatrix& all = result.logits;
+    const float* first = all.row(result.first_row[i]);
+    if (plan.sequences[i].round.max_draft > 0)
+      settle(sequence, result.rounds[i],
+             {first, static_cast<std::int64_t>(result.rounds[i].inputs.size()), all.cols, all.row_stride});
+    else
+      sample_last(sequence, {first, static_cast<std::size_t>(all.cols)});
+  }
+}
+
+void LeadLoop::sample_last(Sequence& sequence, std::span<const float> logits) {
+  SampledRow sampled = sampler_.sample(sequence, {}, logits, sequence.sampling);
+  if (sampled.no_candidate) {
+    finish(sequence.id, FinishReason::failed, "every token is banned or has no probability");
+    return;
+  }
+  director_.saw_plain(sequence, logits, sampled.token);
+  deliver(sequence, std::move(sampled), std::chrono::steady_clock::now());
+}
+
+// Every row that stands is sampled on its own prefix, as a plain step would have; then its tokens go out in
+// order, the last of which may end the sequence.
+void LeadLoop::settle(Sequence& sequence, const DraftedRound& round, ConstFloatMatrix logits) {
+  std::vector<SampledRow> own;
+  std::vector<std::int32_t> won;
+  const std::size_t stand = settle_round(round.inputs, [&](std::size_t row) {
+    SampledRow sampled = sampler_.sample(
+        sequence, won, {logits.row(static_cast<std::int64_t>(row)), static_cast<std::size_t>(logits.cols)},
+        sequence.sampling);
+    won.push_back(sampled.token);
+    own.push_back(std::move(sampled));
+    const bool last = own.back().no_candidate || is_stop(sequence, won.back()) ||
+                      sequence.generated() + won.size() >= sequence.max_tokens;
+    return OwnToken{won.back(), last};
+  });
+  parts_.cache.commit(sequence.id, std::span(round.inputs).first(stand));
+  director_.close(sequence, round, stand, logits);
+  const SteadyTime now = std::chrono::steady_clock::now();
+  for (SampledRow& row : own) {
+    if (row.no_candidate)
       finish(sequence.id, FinishReason::failed, "every token is banned or has no probability");
     else
-      deliver(sequence, std::move(sampled), std::chrono::steady_clock::now());
+      deliver(sequence, std::move(row), now);
   }
 }
 
@@ -300,7 +348,7 @@ void LeadLoop::deliver(Sequence& sequence, SampledRow row, SteadyTime now) {
   parts_.metrics.sequence_tokens[TokenKind::generated].inc();
   parts_.outbox.push_token(sequence.link, sequence.request, sequence.generated() - 1,
                            to_wire(std::move(row)));
-  if (std::binary_search(sequence.stop_ids.begin(), sequence.stop_ids.end(), token))
+  if (is_stop(sequence, token))
     finish(sequence.id, FinishReason::stop, {}, token);
   else if (sequence.generated() >= sequence.max_tokens)
     finish(sequence.id, FinishReason::length);
@@ -318,6 +366,10 @@ void LeadLoop::finish(SequenceId id, FinishReason reason, std::string message, s
   finish.cached_tokens = sequence.cached_tokens;
   finish.generated_tokens = sequence.generated() - sequence.resumed_tokens;
   finish.preemptions = sequence.preemptions;
+  const SpeculationCounts speculation = director_.counts(id);
+  finish.speculation_rounds = static_cast<std::uint32_t>(speculation.rounds);
+  finish.drafted_tokens = static_cast<std::uint32_t>(speculation.drafted);
+  finish.accepted_tokens = static_cast<std::uint32_t>(speculation.accepted);
   const SteadyTime scheduled = sequence.first_scheduled.value_or(now);
   const SteadyTime first = sequence.first_token.value_or(now);
   finish.queue_us = us_between(sequence.received, scheduled);
@@ -325,6 +377,7 @@ void LeadLoop::finish(SequenceId id, FinishReason reason, std::string message, s
   finish.decode_us = us_between(first, sequence.last_token.value_or(now));
   parts_.metrics.sequences_finished[end_of(reason)].inc();
   parts_.outbox.push_finish(sequence.link, std::move(finish));
+  director_.forget(id);
   parts_.cache.release(id);
   live_.erase(id);
   table_.erase(id);

@@ -7,7 +7,8 @@
 // Invariants:
 //   1. A live sequence is in the table and in the cache, in exactly one SequenceState.
 //   2. Cancels, deadlines and lost links act between steps, never inside one.
-//   3. Every accepted sequence gets exactly one Finish, unless its link is lost or the group dies.
+//   3. What a round won is delivered token by token, exactly as plain steps would have.
+//   4. Every accepted sequence gets exactly one Finish, unless its link is lost or the group dies.
 
 #include <chrono>
 #include <cstdint>
@@ -17,6 +18,8 @@
 #include "monitoring/process_health.h"
 #include "transport/collective/communicator.h"
 #include "worker/kvcache/sequence_cache.h"
+#include "worker/runtime/round_director.h"
+#include "worker/runtime/sequence_sampler.h"
 #include "worker/runtime/step_executor.h"
 #include "worker/runtime/worker_metrics.h"
 #include "worker/scheduler/scheduler.h"
@@ -31,6 +34,7 @@ namespace leadline::worker {
 struct LeadLimits {
   IntakeLimits intake;
   SchedulerLimits scheduler;
+  SpeculationLimits speculation;
   std::size_t max_live_requests = 1024;  // waiting and running; beyond: handed back as overloaded
   std::size_t peeked_requests = 16;      // waiting ones whose prefix hit is looked up per step
   std::chrono::milliseconds drain_limit{
@@ -48,6 +52,7 @@ struct LeadParts {
   transport::Communicator& ranks;
   StepExecutor& executor;
   SequenceCache& cache;
+  PolicySlot* policy = nullptr;  // null: nobody drafts
 };
 
 class LeadLoop {
@@ -72,7 +77,10 @@ class LeadLoop {
   StepPlan plan(const Schedule& schedule);
   void preempt(const Schedule& schedule);
   Result<void> step(const StepPlan& plan);
+  void ask_for_drafts(std::vector<SequenceView>& views);
   void sample(const StepPlan& plan, const StepResult& result);
+  void sample_last(Sequence& sequence, std::span<const float> logits);
+  void settle(Sequence& sequence, const DraftedRound& round, ConstFloatMatrix logits);
   void deliver(Sequence& sequence, SampledRow row, SteadyTime now);
   void finish(SequenceId id, transport::FinishReason reason, std::string message = {},
               std::int32_t stop_token = -1);
@@ -85,8 +93,8 @@ class LeadLoop {
   // owned by the step thread
   SequenceTable table_;
   std::unordered_map<SequenceId, Live> live_;
-  SamplerScratch scratch_;
-  std::vector<std::int32_t> banned_;
+  SequenceSampler sampler_;
+  RoundDirector director_;
   std::uint64_t step_ = 0;
   std::optional<SteadyTime> drain_until_;
 };

@@ -1,5 +1,6 @@
 #include "worker/runtime/step_executor.h"
 
+#include <algorithm>
 #include <chrono>
 #include <numeric>
 #include <string>
@@ -20,8 +21,13 @@ tl::unexpected<Error> bad_page(std::string_view what, std::uint32_t page, std::u
 
 }  // namespace
 
-StepExecutor::StepExecutor(Backend& backend, Transformer& transformer, KvPool& pool, PageGeometry geometry)
-    : backend_(backend), transformer_(transformer), pool_(pool), geometry_(geometry) {
+StepExecutor::StepExecutor(Backend& backend, Transformer& transformer, KvPool& pool, PageGeometry geometry,
+                           transport::Communicator& ranks)
+    : backend_(backend),
+      transformer_(transformer),
+      pool_(pool),
+      geometry_(geometry),
+      drafter_(transformer, ranks, {transformer.vocab(), transformer.layers(), geometry.local_kv_heads}) {
   const std::size_t page_bytes = geometry.units_per_page() * static_cast<std::size_t>(pool.unit_bytes());
   host_ = std::make_unique_for_overwrite<std::byte[]>(geometry.host_pages * page_bytes);
 }
@@ -54,57 +60,101 @@ Result<void> StepExecutor::move_pages(const StepPlan& plan) {
   return {};
 }
 
-Result<void> StepExecutor::lay_out_rows(const StepPlan& plan, StepResult& result) {
-  tokens_.clear();
-  rows_.clear();
-  logit_rows_.clear();
+Result<void> StepExecutor::gather_tables(const StepPlan& plan) {
   tables_.clear();
+  table_at_.clear();
   std::size_t table_entries = 0;
   for (const SequenceStep& sequence : plan.sequences) table_entries += sequence.table.size();
   tables_.reserve(table_entries);  // KvTable keeps pointers into it
   for (const SequenceStep& sequence : plan.sequences) {
-    const std::size_t table_at = tables_.size();
+    table_at_.push_back(tables_.size());
     for (PageId page : sequence.table) {
       if (page.value >= geometry_.pages) return bad_page("page", page.value, geometry_.pages);
       tables_.push_back(page.value);
     }
-    if (sequence.table.size() * kPageTokens < sequence.kv_before + sequence.tokens.size())
+    const std::size_t slots = sequence.kv_before + sequence.tokens.size() + sequence.round.max_draft;
+    if (sequence.table.size() * kPageTokens < slots)
       return bad_page("table length", static_cast<std::uint32_t>(sequence.table.size()), geometry_.pages);
-    SequenceRows rows;
-    rows.first_row = static_cast<std::int32_t>(tokens_.size());
-    rows.rows = static_cast<std::int32_t>(sequence.tokens.size());
-    rows.first_position = static_cast<std::int32_t>(sequence.first_position);
-    rows.kv_before = static_cast<std::int32_t>(sequence.kv_before);
-    rows.kv.table = tables_.data() + table_at;
-    rows.kv.scale = geometry_.units_per_page();
-    rows.kv.head_step = 1;
-    // What the plan says of it: one row with logits goes on a sequence, logits of all rows verify drafts.
-    rows.decode = sequence.logits == LogitsWanted::all ||
-                  (sequence.logits == LogitsWanted::last && sequence.tokens.size() == 1);
-    rows_.push_back(rows);
-    tokens_.insert(tokens_.end(), sequence.tokens.begin(), sequence.tokens.end());
-    const std::int32_t end = static_cast<std::int32_t>(tokens_.size());
-    const std::int32_t wanted = sequence.logits == LogitsWanted::none   ? 0
-                                : sequence.logits == LogitsWanted::last ? std::min(1, rows.rows)
-                                                                        : rows.rows;
-    result.first_row.push_back(wanted == 0 ? -1 : static_cast<std::int32_t>(logit_rows_.size()));
-    for (std::int32_t row = end - wanted; row < end; ++row) logit_rows_.push_back(row);
+    if (sequence.round.exit >= geometry_.layers)
+      return bad_page("round.exit", sequence.round.exit, geometry_.layers);
   }
   return {};
 }
 
-Result<StepResult> StepExecutor::execute(const StepPlan& plan) {
+KvTable StepExecutor::kv_of(std::size_t sequence) const {
+  KvTable kv;
+  kv.table = tables_.data() + table_at_[sequence];
+  kv.scale = geometry_.units_per_page();
+  kv.head_step = 1;
+  return kv;
+}
+
+Result<void> StepExecutor::draft_rounds(const StepPlan& plan, DraftChooser* chooser, StepResult& result) {
+  starts_.clear();
+  for (std::size_t i = 0; i < plan.sequences.size(); ++i) {
+    const SequenceStep& sequence = plan.sequences[i];
+    if (sequence.round.max_draft == 0) continue;
+    RoundStart start;
+    start.sequence = sequence.sequence;
+    start.last_token = sequence.tokens.front();
+    start.position = static_cast<std::int32_t>(sequence.first_position);
+    start.kv_before = static_cast<std::int32_t>(sequence.kv_before);
+    start.kv = kv_of(i);
+    start.exit = sequence.round.exit;
+    start.max_draft = sequence.round.max_draft;
+    start.climb = sequence.round.climb;
+    starts_.push_back(start);
+  }
+  result.rounds.resize(plan.sequences.size());
+  if (starts_.empty()) return {};
+  auto drafted = drafter_.draft(starts_, chooser, pool_);
+  if (!drafted) return tl::unexpected(drafted.error());
+  std::size_t next = 0;
+  for (std::size_t i = 0; i < plan.sequences.size(); ++i)
+    if (plan.sequences[i].round.max_draft > 0) result.rounds[i] = std::move((*drafted)[next++]);
+  return {};
+}
+
+void StepExecutor::add_rows(const StepPlan& plan, const StepResult& result) {
+  verifier_.clear();
+  std::size_t round = 0;
+  for (std::size_t i = 0; i < plan.sequences.size(); ++i) {
+    const SequenceStep& sequence = plan.sequences[i];
+    if (sequence.round.max_draft > 0) {
+      verifier_.add_round(starts_[round++], result.rounds[i]);
+      continue;
+    }
+    SequenceRows rows;
+    rows.rows = static_cast<std::int32_t>(sequence.tokens.size());
+    rows.first_position = static_cast<std::int32_t>(sequence.first_position);
+    rows.kv_before = static_cast<std::int32_t>(sequence.kv_before);
+    rows.kv = kv_of(i);
+    // What the plan says of it: one row with logits goes on a sequence, logits of all rows verify drafts.
+    rows.decode = sequence.logits == LogitsWanted::all ||
+                  (sequence.logits == LogitsWanted::last && sequence.tokens.size() == 1);
+    const std::int32_t wanted = sequence.logits == LogitsWanted::none   ? 0
+                                : sequence.logits == LogitsWanted::last ? std::min(1, rows.rows)
+                                                                        : rows.rows;
+    verifier_.add_plain(rows, sequence.tokens, wanted);
+  }
+}
+
+Result<StepResult> StepExecutor::execute(const StepPlan& plan, DraftChooser* chooser) {
   StepResult result;
   const auto start = std::chrono::steady_clock::now();
   if (auto moved = move_pages(plan); !moved) return tl::unexpected(moved.error());
   result.moves_us = us_since(start);
-  if (auto laid = lay_out_rows(plan, result); !laid) return tl::unexpected(laid.error());
-  if (tokens_.empty()) return result;
+  if (auto gathered = gather_tables(plan); !gathered) return tl::unexpected(gathered.error());
+  const auto draft_start = std::chrono::steady_clock::now();
+  if (auto drafted = draft_rounds(plan, chooser, result); !drafted) return tl::unexpected(drafted.error());
+  result.draft_us = us_since(draft_start);
   const auto forward_start = std::chrono::steady_clock::now();
-  const StepBatch batch{tokens_, rows_, geometry_.local_kv_heads, logit_rows_};
-  auto logits = transformer_.forward(batch, pool_);
+  add_rows(plan, result);
+  if (verifier_.empty()) return result;
+  auto logits = verifier_.run(transformer_, geometry_.local_kv_heads, pool_);
   if (!logits) return tl::unexpected(logits.error());
   result.logits = *logits;
+  result.first_row.assign(verifier_.first_logits().begin(), verifier_.first_logits().end());
   result.forward_us = us_since(forward_start);
   return result;
 }

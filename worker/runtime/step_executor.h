@@ -1,17 +1,21 @@
 #pragma once
-// StepExecutor: the same code on every rank: a StepPlan in, page moves and one forward pass done, logits out
-// (whole on rank 0 only). Not a decision maker: it never looks at anything but the plan. Thread: the step
-// thread. Borrows backend, transformer and pool; owns this rank's host swap buffer. Invariant: for one plan
-// every rank calls the same collectives in the same order (trap T11).
+// StepExecutor: the same code on every rank: a StepPlan in, page moves, draft passes and one combined pass
+// done, logits out (whole on rank 0 only). Not a decision maker: it looks at nothing but the plan and, while
+// rounds draft, at what rank 0's chooser told all ranks. Thread: the step thread. Borrows backend,
+// transformer and pool; owns this rank's host swap buffer. Invariant: for one plan every rank calls the same
+// collectives in the same order (trap T11).
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
+#include "transport/collective/communicator.h"
 #include "worker/backend/backend.h"
 #include "worker/model/transformer.h"
 #include "worker/scheduler/step_plan.h"
+#include "worker/speculative/drafter.h"
+#include "worker/speculative/verifier.h"
 
 namespace leadline::worker {
 
@@ -26,19 +30,25 @@ struct PageGeometry {
 struct StepResult {
   ConstFloatMatrix logits;              // [logit rows, vocab], rank 0 only; valid until the next step
   std::vector<std::int32_t> first_row;  // per sequence of the plan: its first row in logits, -1 = none wanted
-  std::uint64_t moves_us = 0, forward_us = 0;
+  std::vector<DraftedRound> rounds;     // per sequence of the plan: what its round ran; no inputs without one
+  std::uint64_t moves_us = 0, draft_us = 0, forward_us = 0;
 };
 
 class StepExecutor {
  public:
-  StepExecutor(Backend& backend, Transformer& transformer, KvPool& pool, PageGeometry geometry);
+  StepExecutor(Backend& backend, Transformer& transformer, KvPool& pool, PageGeometry geometry,
+               transport::Communicator& ranks);
 
-  // rank_lost from a collective; configuration if the plan names pages that this rank does not have.
-  Result<StepResult> execute(const StepPlan& plan);
+  // rank_lost from a collective; configuration if the plan names pages or layers that this rank does not
+  // have. REQUIRES on rank 0, for a plan with rounds: a chooser.
+  Result<StepResult> execute(const StepPlan& plan, DraftChooser* chooser = nullptr);
 
  private:
   Result<void> move_pages(const StepPlan& plan);
-  Result<void> lay_out_rows(const StepPlan& plan, StepResult& result);
+  Result<void> gather_tables(const StepPlan& plan);
+  Result<void> draft_rounds(const StepPlan& plan, DraftChooser* chooser, StepResult& result);
+  void add_rows(const StepPlan& plan, const StepResult& result);
+  [[nodiscard]] KvTable kv_of(std::size_t sequence) const;
 
   // constant after construction
   Backend& backend_;
@@ -47,11 +57,12 @@ class StepExecutor {
   const PageGeometry geometry_;
   std::unique_ptr<std::byte[]> host_;  // (host_pages, units_per_page, unit_bytes), touched only when used
   // scratch of one step, owned by the step thread
-  std::vector<std::int32_t> tokens_;
-  std::vector<SequenceRows> rows_;
-  std::vector<std::int32_t> logit_rows_;
+  Drafter drafter_;
+  Verifier verifier_;
+  std::vector<RoundStart> starts_;
   std::vector<std::uint32_t> units_;   // of one page
   std::vector<std::uint32_t> tables_;  // page tables of all sequences, end to end
+  std::vector<std::size_t> table_at_;  // where each begins
 };
 
 }  // namespace leadline::worker

@@ -12,13 +12,16 @@
 #include "monitoring/admin_server.h"
 #include "monitoring/log.h"
 #include "monitoring/process_metrics.h"
+#include "policy/fixed_policy.h"
 #include "transport/collective/bootstrap.h"
 #include "transport/collective/nccl_communicator.h"
 #include "worker/runtime/follow_loop.h"
 #include "worker/runtime/lead_loop.h"
 #include "worker/runtime/memory_plan.h"
+#include "worker/runtime/policy_text.h"
 #include "worker/runtime/signals.h"
 #include "worker/serving/control_service.h"
+#include "worker/speculative/candidate_exits.h"
 
 namespace leadline::worker {
 namespace {
@@ -61,6 +64,7 @@ class Rank {
  private:
   Result<void> start_admin();
   Result<void> load_model();
+  Result<void> choose_exits();
   Result<void> size_memory();
   Result<void> warm_up();
   Result<void> lead();
@@ -79,6 +83,7 @@ class Rank {
   transport::HostPlace on_host_;
   std::unique_ptr<Backend> backend_;
   ModelConfig model_;
+  std::vector<std::int32_t> exits_;  // candidates; empty: nobody drafts
   std::unique_ptr<Transformer> transformer_;
   DType kv_dtype_ = DType::bf16;
   std::uint32_t max_model_len_ = 0;
@@ -157,7 +162,10 @@ Result<void> Rank::load_model() {
   load.model_directory = config_.model_directory;
   load.weights = config_.weights;
   load.max_rows = config_.step_tokens;
-  load.max_logit_rows = config_.max_sequences;
+  if (auto exits = choose_exits(); !exits) return exits;
+  load.max_logit_rows = std::min(config_.step_tokens, config_.max_sequences + config_.max_draft_rows);
+  load.max_kept_rows =
+      kept_rows_for(config_.max_sequences, config_.max_draft_rows, static_cast<std::int32_t>(exits_.size()));
   load.max_positions = static_cast<std::int32_t>(max_model_len_);
   load.progress = [this](std::uint64_t done, std::uint64_t total) {
     health_.set_progress(done, total);
@@ -175,6 +183,21 @@ Result<void> Rank::load_model() {
     if (kv == transport::name_of(plain)) kv_dtype_ = plain;
   for (const DType scaled : {DType::i8, DType::fp8})
     if (config_.kv_dtype == transport::name_of(scaled)) kv_dtype_ = scaled;
+  return {};
+}
+
+Result<void> Rank::choose_exits() {
+  if (config_.max_draft_rows == 0) return {};
+  exits_ = config_.exits.empty() ? default_exits(model_.layers) : config_.exits;
+  if (exits_.size() > policy::kMaxExits)
+    return monitoring::fail(Errc::configuration, "--exits has " + std::to_string(exits_.size()) +
+                                                     " layers, possible are " +
+                                                     std::to_string(policy::kMaxExits));
+  for (std::size_t i = 0; i < exits_.size(); ++i)
+    if (exits_[i] >= model_.layers || (i > 0 && exits_[i] <= exits_[i - 1]))
+      return monitoring::fail(Errc::configuration, "--exits " + std::to_string(exits_[i]) +
+                                                       ": layers ascend, below the model's " +
+                                                       std::to_string(model_.layers));
   return {};
 }
 
@@ -212,7 +235,7 @@ Result<void> Rank::size_memory() {
   auto pool = backend_->allocate_kv(geometry_.pages * geometry_.units_per_page(), model_.head_dim, kv_dtype_);
   if (!pool) return tl::unexpected(pool.error());
   pool_ = std::move(*pool);
-  executor_ = std::make_unique<StepExecutor>(*backend_, *transformer_, *pool_, geometry_);
+  executor_ = std::make_unique<StepExecutor>(*backend_, *transformer_, *pool_, geometry_, *ranks_);
   metrics_.kv_pool_bytes.set(static_cast<double>(request.page_bytes) * geometry_.pages);
   monitoring::log_info("memory", {{"weight_bytes", transformer_->weight_bytes()},
                                   {"kv_pages", geometry_.pages},
@@ -244,6 +267,10 @@ LeadLimits Rank::lead_limits() const {
   limits.scheduler.max_sequences = static_cast<std::uint32_t>(config_.max_sequences);
   limits.scheduler.max_step_tokens = static_cast<std::uint32_t>(config_.step_tokens);
   limits.scheduler.total_pages = geometry_.pages;
+  limits.scheduler.max_draft_rows = static_cast<std::uint32_t>(config_.max_draft_rows);
+  limits.speculation.exits = exits_;
+  limits.speculation.layers = model_.layers;
+  if (!exits_.empty()) limits.speculation.fixed = policy::make_static_policy(exits_[exits_.size() / 2], 4);
   limits.max_live_requests = static_cast<std::size_t>(config_.max_live_requests);
   limits.drain_limit = std::chrono::milliseconds(config_.drain_ms);
   return limits;
@@ -281,7 +308,11 @@ Result<void> Rank::lead() {
       registry_, {identity.served_model_name, config_.weights, std::string(transport::name_of(kv_dtype_)),
                   std::string(backend_->name()), std::to_string(max_model_len_),
                   std::to_string(config_.max_sequences), std::to_string(config_.threads)});
-  LeadLoop loop({inbox_, outbox_, status_, metrics_, health_, *ranks_, *executor_, cache}, lead_limits());
+  auto policy = policy_from_text(config_.speculation);
+  if (!policy) return tl::unexpected(policy.error());
+  PolicySlot slot(std::move(*policy));
+  LeadLoop loop({inbox_, outbox_, status_, metrics_, health_, *ranks_, *executor_, cache, &slot},
+                lead_limits());
   auto service = ControlService::open(std::move(options), inbox_, outbox_, status_);
   if (!service) return tl::unexpected(service.error());
   outbox_.set_notifier([&control = **service](LinkId link) { control.flush(link); });

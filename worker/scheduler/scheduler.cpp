@@ -195,7 +195,7 @@ class Planner {
 
   // Every decode gets its token; prefills share the rest evenly, in chunks of at least min_chunk_tokens, in
   // rank order.
-  void share_tokens(Schedule& out) const {
+  void share_tokens(Schedule& out) {
     std::vector<const Entry*> runs;
     std::vector<std::uint32_t> tokens;
     std::uint32_t budget = limits_.max_step_tokens, prefills = 0;
@@ -207,6 +207,8 @@ class Planner {
       budget -= decode && budget > 0 ? 1 : 0;
       prefills += decode ? 0 : 1;
     }
+    const std::vector<std::uint32_t> drafts = share_drafts(runs, prefills > 0 ? budget / 2 : budget);
+    for (const std::uint32_t rows : drafts) budget -= rows;
     // Rounds of equal shares: what a short prompt leaves goes to the others in the next round.
     for (bool given = true; given && budget > 0 && prefills > 0;) {
       given = false;
@@ -221,7 +223,30 @@ class Planner {
       }
     }
     for (std::size_t i = 0; i < runs.size(); ++i)
-      if (tokens[i] > 0) out.run.push_back({runs[i]->view->id, tokens[i]});
+      if (tokens[i] > 0) out.run.push_back({runs[i]->view->id, tokens[i], drafts[i]});
+  }
+
+  // One row each in turn, in rank order, while rows and spare pages last: few drafts for all rather than many
+  // for some, for the first draft of a round is the likeliest to stand.
+  std::vector<std::uint32_t> share_drafts(const std::vector<const Entry*>& runs, std::uint32_t budget) {
+    std::vector<std::uint32_t> drafts(runs.size(), 0);
+    budget = std::min(budget, limits_.max_draft_rows);
+    for (bool given = true; given && budget > 0;) {
+      given = false;
+      for (std::size_t i = 0; i < runs.size() && budget > 0; ++i) {
+        const SequenceView& v = *runs[i]->view;
+        if (runs[i]->left() != 1 || v.state != SequenceState::running || drafts[i] >= v.draft_tokens)
+          continue;
+        const std::uint32_t held = std::max(v.device_pages, pages_of(v.known_tokens + drafts[i]));
+        const std::uint32_t more = pages_of(v.known_tokens + drafts[i] + 1) > held ? 1 : 0;
+        if (available_ < more) continue;
+        available_ -= more;
+        ++drafts[i];
+        --budget;
+        given = true;
+      }
+    }
+    return drafts;
   }
 
   // Constant after construction.

@@ -11,6 +11,10 @@
 // max_step_tokens tokens. The rest of the budget goes to prefills in rank order, in equal shares of at least
 // min_chunk_tokens.
 //
+// Drafts. A decode may ask for rows of drafts beside its own. They take what decodes leave, at most half of
+// it while prefills wait, at most max_draft_rows, and only pages that nobody else needs in this step: a draft
+// never preempts, and never costs a prefill its progress. They are cut before anything else is.
+//
 // Pages. A sequence that needs pages takes them from the free and reusable ones, else from sequences of lower
 // rank, last first: swapped out if the host has room, else dropped (its tokens are computed again). The last
 // in rank keeps its pages and waits.
@@ -56,6 +60,7 @@ struct SequenceView {
   std::uint32_t sole_pages = 0;       // running: of device_pages, held by nobody else
   std::uint32_t tail_copies = 0;      // running: 1 if its last page must be copied before it is written
   std::uint32_t host_pages = 0;       // swapped
+  std::uint32_t draft_tokens = 0;     // running decodes: rows of drafts that it would run in this step
 };
 
 struct SchedulerLimits {
@@ -64,6 +69,7 @@ struct SchedulerLimits {
   std::uint32_t min_chunk_tokens = 64;  // of a prefill, unless prompt or budget end; REQUIRES > 0
   std::uint32_t aging_steps = 256;      // steps of waiting that outweigh one level of priority
   std::uint32_t total_pages = 0;        // of the pool; REQUIRES > 0
+  std::uint32_t max_draft_rows = 0;     // of one step, all sequences together
 };
 
 struct CacheView {
@@ -74,6 +80,7 @@ struct CacheView {
 struct ScheduledSequence {
   SequenceId id;
   std::uint32_t tokens = 0;  // from computed on, >= 1; admitted: at most what its real hit leaves
+  std::uint32_t drafts = 0;  // rows beside them, with room for their KV; at most the view's draft_tokens
   friend bool operator==(const ScheduledSequence&, const ScheduledSequence&) = default;
 };
 

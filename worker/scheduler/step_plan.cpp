@@ -11,7 +11,7 @@ namespace leadline::worker {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "plans are copied as they lie in memory");
-constexpr std::uint32_t kMagic = 0x3150534C;  // "LSP1"
+constexpr std::uint32_t kMagic = 0x3250534C;  // "LSP2"
 constexpr std::uint64_t kSlotsPerPage = 16;
 
 class Writer {
@@ -84,8 +84,23 @@ void write_sequence(Writer& w, const SequenceStep& s) {
   w.value(s.first_position);
   w.value(s.kv_before);
   w.value(static_cast<std::uint8_t>(s.logits));
+  w.value(s.round.exit);
+  w.value(s.round.max_draft);
+  w.value(static_cast<std::uint8_t>(s.round.climb));
   w.list(s.tokens, kMaxPlanTokens);
   w.list(s.table, kMaxPlanTablePages);
+}
+
+RoundPlan read_round(Reader& r) {
+  RoundPlan round;
+  round.exit = r.value<std::uint16_t>("round.exit");
+  round.max_draft = r.value<std::uint16_t>("round.max_draft");
+  const auto climb = r.value<std::uint8_t>("round.climb");
+  if (climb > 1) r.wrong("round.climb", "is", climb);
+  round.climb = climb == 1;
+  if (round.max_draft > kMaxPlanDraft) r.wrong("round.max_draft", "is", round.max_draft);
+  if ((round.exit == 0) != (round.max_draft == 0)) r.wrong("round.exit", "is", round.exit);
+  return round;
 }
 
 SequenceStep read_sequence(Reader& r) {
@@ -96,12 +111,15 @@ SequenceStep read_sequence(Reader& r) {
   const auto logits = r.value<std::uint8_t>("logits");
   if (logits > static_cast<std::uint8_t>(LogitsWanted::all)) r.wrong("logits", "is", logits);
   s.logits = static_cast<LogitsWanted>(logits);
+  s.round = read_round(r);
   r.list(s.tokens, "tokens", kMaxPlanTokens);
   r.list(s.table, "table", kMaxPlanTablePages);
   if (s.tokens.empty()) r.wrong("tokens", "is empty, sequence", s.sequence.value);
-  const std::uint64_t slots = std::uint64_t{s.kv_before} + s.tokens.size();
+  if (s.round.max_draft > 0 && (s.tokens.size() != 1 || s.logits != LogitsWanted::last))
+    r.wrong("round", "drafts after rows:", s.tokens.size());
+  const std::uint64_t slots = std::uint64_t{s.kv_before} + s.tokens.size() + s.round.max_draft;
   if (slots > s.table.size() * kSlotsPerPage) r.wrong("table", "is too short for slots:", slots);
-  if (std::uint64_t{s.first_position} + s.tokens.size() > UINT32_MAX)
+  if (std::uint64_t{s.first_position} + s.tokens.size() + s.round.max_draft > UINT32_MAX)
     r.wrong("first_position", "is", s.first_position);
   return s;
 }

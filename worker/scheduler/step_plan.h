@@ -18,6 +18,14 @@ namespace leadline::worker {
 
 enum class LogitsWanted : std::uint8_t { none = 0, last = 1, all = 2 };
 
+// A round of speculation in this step; max_draft 0: none, the rows run as they are.
+struct RoundPlan {
+  std::uint16_t exit = 0;       // layers that drafts run; of a climb: the first layer that asks
+  std::uint16_t max_draft = 0;  // slots for so many more tokens are in the table
+  bool climb = false;
+  friend bool operator==(const RoundPlan&, const RoundPlan&) = default;
+};
+
 struct SequenceStep {
   SequenceId sequence;
   std::vector<std::int32_t> tokens;  // to run: a prompt chunk, or the last sampled token
@@ -25,6 +33,7 @@ struct SequenceStep {
   std::uint32_t kv_before = 0;       // physical slots before this step
   std::vector<PageId> table;         // all pages of the sequence, those for this step's rows included
   LogitsWanted logits = LogitsWanted::last;
+  RoundPlan round;  // with one token and LogitsWanted::last only
   friend bool operator==(const SequenceStep&, const SequenceStep&) = default;
 };
 
@@ -42,14 +51,16 @@ inline constexpr std::uint32_t kMaxPlanMoves = 1U << 20;  // entries of each of 
 inline constexpr std::uint32_t kMaxPlanSequences = 1U << 16;
 inline constexpr std::uint32_t kMaxPlanTokens = 1U << 20;      // of one sequence
 inline constexpr std::uint32_t kMaxPlanTablePages = 1U << 20;  // of one sequence
+inline constexpr std::uint32_t kMaxPlanDraft = 64;             // of one sequence
 
-// Little endian: u32 magic "LSP1", u64 step, swap_out, swap_in, copies (each u32 count, then pairs of u32),
-// u32 count of sequences, and per sequence: u64 id, u32 first_position, u32 kv_before, u8 logits, tokens (u32
-// count, i32 each), table (u32 count, u32 each). Between ranks of one build only.
+// Little endian: u32 magic "LSP2", u64 step, swap_out, swap_in, copies (each u32 count, then pairs of u32),
+// u32 count of sequences, and per sequence: u64 id, u32 first_position, u32 kv_before, u8 logits, round (u16
+// exit, u16 max_draft, u8 climb), tokens (u32 count, i32 each), table (u32 count, u32 each). Between ranks of
+// one build only.
 std::vector<std::byte> to_bytes(const StepPlan& plan);
 // malformed_file, with the field and value: short, trailing bytes, a count beyond its limit, no tokens,
-// unknown logits, or a table that does not hold kv_before + tokens slots. Allocates at most what the bytes
-// can fill.
+// unknown logits, a round beyond its limits or of several tokens, or a table that does not hold kv_before +
+// tokens + max_draft slots. Allocates at most what the bytes can fill.
 Result<StepPlan> step_plan_from_bytes(std::span<const std::byte> bytes);
 
 }  // namespace leadline::worker

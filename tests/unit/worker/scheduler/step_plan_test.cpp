@@ -19,6 +19,12 @@ StepPlan example() {
                             .logits = LogitsWanted::all});
   plan.sequences.push_back(
       {.sequence = SequenceId{12}, .tokens = {5}, .table = {PageId{0}}, .logits = LogitsWanted::none});
+  plan.sequences.push_back({.sequence = SequenceId{13},
+                            .tokens = {6},
+                            .first_position = 9,
+                            .kv_before = 9,
+                            .table = {PageId{2}},
+                            .round = {.exit = 4, .max_draft = 6, .climb = true}});
   return plan;
 }
 
@@ -56,6 +62,17 @@ TEST(StepPlan, RefusalsNameTheField) {
   plan = example();
   plan.sequences[1].logits = static_cast<LogitsWanted>(3);
   EXPECT_EQ(refusal(plan), "step plan: logits is 3");
+  plan = example();
+  plan.sequences[2].round.max_draft = 7;
+  EXPECT_EQ(refusal(plan), "step plan: table is too short for slots: 17");
+  plan.sequences[2].round.max_draft = 65;
+  EXPECT_EQ(refusal(plan), "step plan: round.max_draft is 65");
+  plan = example();
+  plan.sequences[2].round.exit = 0;
+  EXPECT_EQ(refusal(plan), "step plan: round.exit is 0");
+  plan = example();
+  plan.sequences[0].round = {.exit = 4, .max_draft = 1};
+  EXPECT_EQ(refusal(plan), "step plan: round drafts after rows: 3");
 }
 
 TEST(StepPlan, CountsThatLieAllocateNothing) {

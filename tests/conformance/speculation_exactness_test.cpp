@@ -1,0 +1,286 @@
+// Speculation does not change an answer: tokens and logprobs are == those of plain decoding, greedy and
+// sampled, for any policy, batch, rank count, after preemption, cancels and a swap of policies. The answers
+// compared with come from a worker that never drafts. (exactness X3, issue 5)
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "policy/decision_draw.h"
+#include "policy/fixed_policy.h"
+#include "tests/support/exactness_case.h"
+
+namespace leadline::tests {
+namespace {
+
+using policy::Action;
+using policy::ActionKind;
+using policy::DecisionKind;
+using policy::DecisionPoint;
+using transport::FinishReason;
+using transport::Generate;
+using transport::RequestId;
+
+using PolicyPtr = std::shared_ptr<const policy::ExitPolicy>;
+
+// Any legal action, drawn from what the point looks like: exits and lengths change from round to round and
+// from sequence to sequence, rounds climb, stop, keep, or do not take place.
+class RandomPolicy final : public policy::ExitPolicy {
+ public:
+  explicit RandomPolicy(std::uint64_t seed, bool probe) : seed_(seed), probe_(probe) {}
+  policy::ActionDistribution decide(const DecisionPoint& point) const override {
+    std::uint64_t h = seed_ + 1469598103934665603ULL;
+    for (const float value : point.features.values())
+      h = (h ^ std::bit_cast<std::uint32_t>(value)) * 1099511628211ULL;
+    h = (h ^ static_cast<std::uint64_t>(point.exit * 64 + point.drafted)) * 1099511628211ULL;
+    std::mt19937_64 rng(h ^ calls_.fetch_add(1));
+    std::vector<Action> legal;
+    for (int kind = 0; kind <= 5; ++kind)
+      for (std::int16_t exit = 0; exit < point.layers; ++exit)
+        for (std::int16_t draft = 0; draft <= point.max_draft; ++draft) {
+          const Action action{static_cast<ActionKind>(kind), exit, draft};
+          if (policy::is_legal(point, action)) legal.push_back(action);
+        }
+    if (legal.empty()) return policy::ActionDistribution::certain(policy::safe_action(point.kind));
+
+    return policy::ActionDistribution::certain(legal[rng() % legal.size()]);
+  }
+  policy::PolicyNeeds needs() const override { return {.probe = probe_, .shadows = false}; }
+  std::string_view name() const override { return "random"; }
+
+ private:
+  const std::uint64_t seed_;
+  const bool probe_;
+  mutable std::atomic<std::uint64_t> calls_{0};
+};
+
+PolicyPtr fixed(std::int32_t exit, std::int32_t drafts) {
+  return policy::make_static_policy(exit, drafts);
+}
+PolicyPtr random_policy(std::uint64_t seed) {
+  return std::make_shared<RandomPolicy>(seed, seed % 2 == 0);
+}
+
+// What the reference model was trained on goes on predictably, so drafts stand; random ids hardly ever do.
+std::vector<Generate> predictable_requests() {
+  std::vector<Generate> requests = mixed_requests();
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    Generate& g = requests[i];
+    std::vector<std::int32_t> phrase = sample_prompt(static_cast<int>(i) + 50, 3 + i % 5);
+    const std::size_t wanted = g.prompt.size();
+    g.prompt.clear();
+    while (g.prompt.size() < std::max<std::size_t>(wanted, 24))
+      g.prompt.insert(g.prompt.end(), phrase.begin(), phrase.end());
+    g.max_tokens += 12;
+    if (i % 2 == 0) g.sampling.temperature = 0;
+    if (i % 4 == 0) g.sampling.repetition_penalty = 1;
+    if (i % 4 == 0) g.sampling.presence_penalty = g.sampling.frequency_penalty = 0;
+  }
+  return requests;
+}
+
+std::vector<Generate> all_requests() {
+  std::vector<Generate> requests = mixed_requests();
+  for (Generate& g : predictable_requests()) requests.push_back(std::move(g));
+  return requests;
+}
+
+// One rank, no drafts, no prefix cache: what everything else must equal.
+const std::vector<Answer>& plain() {
+  static const std::vector<Answer> answers = [] {
+    HarnessOptions options;
+    options.prefix_cache = false;
+    WorkerHarness worker(options);
+    return worker.run(all_requests());
+  }();
+  return answers;
+}
+
+struct Drafts {
+  std::uint64_t rounds = 0, drafted = 0, accepted = 0;
+};
+Drafts drafts_of(const std::vector<Answer>& answers) {
+  Drafts sum;
+  for (const Answer& answer : answers) {
+    sum.rounds += answer.finish.speculation_rounds;
+    sum.drafted += answer.finish.drafted_tokens;
+    sum.accepted += answer.finish.accepted_tokens;
+    EXPECT_LE(answer.finish.accepted_tokens, answer.finish.drafted_tokens);
+    EXPECT_LE(answer.finish.accepted_tokens + answer.finish.speculation_rounds, answer.tokens.size());
+  }
+  return sum;
+}
+
+void expect_drafted(const std::vector<Answer>& answers, std::uint64_t accepted) {
+  const Drafts sum = drafts_of(answers);
+  EXPECT_GT(sum.rounds, 100U);
+  EXPECT_GT(sum.accepted, accepted) << "of " << sum.drafted << " drafts";
+  EXPECT_LT(sum.accepted, sum.drafted) << "some drafts must fall";
+  std::printf("rounds %llu, drafted %llu, accepted %llu\n", static_cast<unsigned long long>(sum.rounds),
+              static_cast<unsigned long long>(sum.drafted), static_cast<unsigned long long>(sum.accepted));
+}
+
+TEST(Speculation, ThePlainAnswersDraftNothing) {
+  EXPECT_EQ(drafts_of(plain()).rounds, 0U);
+}
+
+class Static : public ::testing::TestWithParam<std::pair<int, int>> {};
+TEST_P(Static, ExitAndLength) {
+  HarnessOptions options;
+  options.policy = fixed(GetParam().first, GetParam().second);
+  WorkerHarness worker(options);
+  const std::vector<Answer> answers = worker.run(all_requests());
+  expect_same(answers, plain());
+  expect_drafted(answers, 50);
+}
+INSTANTIATE_TEST_SUITE_P(ExitLength, Static,
+                         ::testing::Values(std::pair(2, 1), std::pair(4, 3), std::pair(6, 6),
+                                           std::pair(10, 16)));
+
+TEST(Speculation, AloneAndInABatchOfAll) {
+  HarnessOptions options;
+  options.policy = fixed(6, 4);
+  WorkerHarness worker(options);
+  std::vector<Answer> answers;
+  for (Generate& request : all_requests()) answers.push_back(worker.run({std::move(request)}).front());
+  expect_same(answers, plain());
+}
+
+class Random : public ::testing::TestWithParam<int> {};
+TEST_P(Random, Policies) {
+  HarnessOptions options;
+  options.policy = random_policy(static_cast<std::uint64_t>(GetParam()));
+  options.prefix_cache = GetParam() % 3 != 0;
+  options.step_tokens = GetParam() % 2 == 0 ? 512 : 48;
+  options.min_chunk_tokens = 8;
+  WorkerHarness worker(options);
+  const std::vector<Answer> answers = worker.run(all_requests());
+  expect_same(answers, plain());
+  expect_drafted(answers, 20);
+  expect_same(worker.run(all_requests()), plain());  // with prefix hits, in other batches
+}
+INSTANTIATE_TEST_SUITE_P(Seeds, Random, ::testing::Range(0, 4));
+
+class SpeculativeRanks : public ::testing::TestWithParam<int> {};
+TEST_P(SpeculativeRanks, GiveTheSameBits) {
+  for (const PolicyPtr& policy : {fixed(4, 5), random_policy(7)}) {
+    HarnessOptions options;
+    options.ranks = GetParam();
+    options.policy = policy;
+    WorkerHarness worker(options);
+    const std::vector<Answer> answers = worker.run(all_requests());
+    expect_same(answers, plain());
+    expect_drafted(answers, 20);
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Tp, SpeculativeRanks, ::testing::Values(2, 4));
+
+class SpeculativePreempted : public ::testing::TestWithParam<int> {};
+TEST_P(SpeculativePreempted, BySwappingOrByRecomputing) {
+  HarnessOptions options;
+  options.pages = 24;  // the longest request needs 22: most of the batch cannot stay
+  options.host_pages = static_cast<std::uint32_t>(GetParam());
+  options.min_chunk_tokens = 16;
+  options.policy = random_policy(static_cast<std::uint64_t>(GetParam()));
+  WorkerHarness worker(options);
+  std::vector<Generate> requests = all_requests();
+  std::vector<RequestId> ids(requests.size());
+  for (std::size_t i : {14, 12, 10, 9}) ids[i] = worker.submit(requests[i]);
+  worker.wait_tokens(ids[14], 2);
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    if (ids[i].value != 0) continue;
+    requests[i].priority = 5;
+    ids[i] = worker.submit(requests[i]);
+  }
+  std::vector<Answer> answers;
+  for (RequestId id : ids) answers.push_back(worker.wait(id));
+  expect_same(answers, plain());
+  std::uint32_t preemptions = 0;
+  for (const Answer& answer : answers) preemptions += answer.finish.preemptions;
+  EXPECT_GT(preemptions, 0U);
+}
+INSTANTIATE_TEST_SUITE_P(HostPages, SpeculativePreempted, ::testing::Values(0, 8, 256));
+
+TEST(Speculation, APolicySwapMidway) {
+  HarnessOptions options;
+  options.policy = fixed(4, 3);
+  WorkerHarness worker(options);
+  std::vector<RequestId> ids;
+  for (Generate& request : all_requests()) ids.push_back(worker.submit(std::move(request)));
+  const PolicyPtr policies[] = {
+      random_policy(1), policy::make_off_policy(), fixed(8, 12), nullptr,
+      policy::make_threshold_policy({.exit = 6, .max_draft = 8, .threshold = 0.5F})};
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    worker.wait_tokens(ids[i], 4);
+    worker.put_policy(policies[i % std::size(policies)]);
+  }
+  std::vector<Answer> answers;
+  for (RequestId id : ids) answers.push_back(worker.wait(id));
+  expect_same(answers, plain());
+  EXPECT_GT(drafts_of(answers).rounds, 20U);
+}
+
+TEST(Speculation, GoingOnElsewhereFromTheTokensAlreadyMade) {
+  HarnessOptions options;
+  options.policy = random_policy(3);
+  WorkerHarness worker(options);
+  std::vector<Generate> requests = all_requests();
+  std::vector<Answer> joined;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const auto& want = plain()[i].tokens;
+    const std::size_t made = want.size() / 2;
+    for (std::size_t t = 0; t < made; ++t) requests[i].generated.push_back(want[t].token);
+    Answer answer = worker.run({requests[i]}).front();
+    answer.tokens.insert(answer.tokens.begin(), want.begin(),
+                         want.begin() + static_cast<std::ptrdiff_t>(made));
+    joined.push_back(std::move(answer));
+  }
+  expect_same(joined, plain());
+}
+
+TEST(Speculation, CancelsInTheMidstOfRoundsFreeTheirPages) {
+  HarnessOptions options;
+  options.pages = 60;
+  options.prefix_cache = false;
+  options.policy = random_policy(5);
+  WorkerHarness worker(options);
+  std::vector<Generate> requests = all_requests();
+  std::vector<RequestId> ids;
+  std::vector<bool> cancelled(requests.size());
+  for (const Generate& request : requests) ids.push_back(worker.submit(request));
+  for (std::size_t i = 0; i < ids.size(); i += 3) {
+    worker.wait_tokens(ids[i], 1 + i % 7);
+    worker.cancel(ids[i]);
+    cancelled[i] = true;
+  }
+  std::vector<Answer> rest, want;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    Answer answer = worker.wait(ids[i]);
+    if (cancelled[i]) continue;
+    rest.push_back(std::move(answer));
+    want.push_back(plain()[i]);
+  }
+  expect_same(rest, want);
+  while (worker.pages_used() != 0 && worker.status().busy.load()) std::this_thread::yield();
+  EXPECT_EQ(worker.pages_used(), 0U);
+}
+
+TEST(Speculation, F32AndInt8Too) {
+  for (const char* weights : {"f32", "int8"}) {
+    HarnessOptions options;
+    options.weights = weights;
+    if (options.weights == "f32") options.kv_dtype = worker::DType::f32;
+    options.prefix_cache = false;
+    const std::vector<Answer> one = [&] {
+      WorkerHarness worker(options);
+      return worker.run(all_requests());
+    }();
+    options.policy = fixed(6, 5);
+    options.ranks = 2;
+    WorkerHarness worker(options);
+    expect_same(worker.run(all_requests()), one);
+  }
+}
+
+}  // namespace
+}  // namespace leadline::tests

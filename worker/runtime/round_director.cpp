@@ -1,0 +1,195 @@
+#include "worker/runtime/round_director.h"
+
+#include <algorithm>
+
+#include "monitoring/check.h"
+
+namespace leadline::worker {
+namespace {
+
+using policy::ActionKind;
+using policy::DecisionKind;
+using policy::Feature;
+
+std::span<const float> allowed(const Sequence& sequence, std::span<const float> logits) {
+  return logits.first(std::min(logits.size(), static_cast<std::size_t>(sequence.allowed_vocab)));
+}
+
+}  // namespace
+
+RoundDirector::RoundDirector(SequenceTable& table, SequenceSampler& sampler, SpeculationLimits limits,
+                             PolicySlot* slot)
+    : table_(table), sampler_(sampler), limits_(std::move(limits)), slot_(slot) {}
+
+void RoundDirector::begin_step(std::uint32_t decoding) {
+  decoding_ = std::max(decoding, 1U);
+  policy_ = slot_ == nullptr ? nullptr : slot_->take();
+}
+
+RoundDirector::Rounds& RoundDirector::rounds_of(const Sequence& sequence) {
+  auto [found, fresh] = rounds_.try_emplace(sequence.id);
+  if (fresh) {
+    found->second.draft_sampling = sequence.sampling;
+    found->second.draft_sampling.top_logprobs = -1;
+  }
+  return found->second;
+}
+
+policy::Action RoundDirector::ask(const policy::ExitPolicy& policy, const policy::DecisionPoint& point) {
+  const policy::Action action = policy.decide(point).mode();
+  return policy::is_legal(point, action) ? action : policy::safe_action(point.kind);
+}
+
+// The request's wish; null: it does not draft.
+PolicySlot::Policy RoundDirector::policy_for(const Sequence& sequence) const {
+  switch (sequence.speculation.mode) {
+    case transport::SpeculationMode::off:
+      return nullptr;
+    case transport::SpeculationMode::fixed:
+      return limits_.fixed != nullptr ? limits_.fixed : policy_;
+    case transport::SpeculationMode::automatic:
+    case transport::SpeculationMode::learned:
+      break;
+  }
+  return policy_;
+}
+
+std::int32_t RoundDirector::index_of(std::int32_t exit) const {
+  const auto found = std::lower_bound(limits_.exits.begin(), limits_.exits.end(), exit);
+  return static_cast<std::int32_t>(found - limits_.exits.begin());
+}
+
+RoundPlan RoundDirector::open(const Sequence& sequence, std::uint32_t kv) {
+  const PolicySlot::Policy policy = policy_for(sequence);
+  if (policy == nullptr || limits_.exits.empty()) return {};
+  const std::uint32_t left = sequence.max_tokens - std::min(sequence.max_tokens, sequence.generated());
+  if (left < 2) return {};  // a round of k rows gives up to k tokens: no draft is of use
+  Rounds& rounds = rounds_of(sequence);
+  rounds.policy = policy;
+  policy::set_setting(
+      rounds.features,
+      {static_cast<std::int32_t>(kv), static_cast<std::int32_t>(decoding_), sequence.sampling.temperature},
+      rounds.experience);
+  policy::DecisionPoint point;
+  point.kind = DecisionKind::round_start;
+  point.features = rounds.features;
+  point.layers = limits_.layers;
+  point.exits = limits_.exits;
+  const std::uint32_t wished = sequence.speculation.max_draft;
+  const std::uint32_t most = wished == 0 ? limits_.max_draft : std::min(wished, limits_.max_draft);
+  point.max_draft = static_cast<std::int32_t>(std::min(left - 1, most));
+  point.experience = &rounds.experience;
+  const policy::Action action = ask(*policy, point);
+  rounds.plan = {};
+  rounds.chain = 1;
+  rounds.observations.clear();
+  if (action.kind == ActionKind::draft || action.kind == ActionKind::climb)
+    rounds.plan = {static_cast<std::uint16_t>(action.exit), static_cast<std::uint16_t>(action.max_draft),
+                   action.kind == ActionKind::climb};
+  return rounds.plan;
+}
+
+RoundPlan RoundDirector::granted(SequenceId id, std::uint32_t drafts) const {
+  const auto found = rounds_.find(id);
+  if (found == rounds_.end() || drafts == 0) return {};
+  RoundPlan plan = found->second.plan;
+  plan.max_draft = static_cast<std::uint16_t>(std::min<std::uint32_t>(plan.max_draft, drafts));
+  return plan.max_draft == 0 ? RoundPlan{} : plan;
+}
+
+DraftChoice RoundDirector::choose(const DraftPoint& at, std::span<const float> logits) {
+  const Sequence& sequence = *table_.find(at.sequence);
+  Rounds& rounds = rounds_of(sequence);
+  const std::span<const std::int32_t> drafts = at.inputs.subspan(1);
+  const SampledRow drawn = sampler_.sample(sequence, drafts, logits, rounds.draft_sampling);
+  if (drawn.no_candidate) return {};
+  policy::ExitFeatures& features = rounds.features;
+  float confidence = 0;
+  if (rounds.policy->needs().probe) {
+    const policy::ProbeReading reading = policy::read_probe(allowed(sequence, logits), drawn.token);
+    policy::set_probe(features, reading);
+    confidence = reading.top1_probability;
+  }
+  features.set(Feature::depth, static_cast<float>(at.layer) / static_cast<float>(limits_.layers));
+  features.set(Feature::drafted_so_far, static_cast<float>(drafts.size()) / policy::kRunScale);
+  features.set(Feature::chain_probability, rounds.chain);
+  policy::DecisionPoint point;
+  point.features = features;
+  point.layers = limits_.layers;
+  point.exits = limits_.exits;
+  point.exit = at.layer;
+  point.drafted = static_cast<std::int32_t>(drafts.size());
+  point.max_draft = rounds.plan.max_draft - point.drafted;
+  point.experience = &rounds.experience;
+  const DraftChoice choice = decide(rounds, point, at.climbing, drawn.token);
+  if (choice.step == DraftStep::stop || choice.step == DraftStep::climb) return choice;
+  if (is_stop(sequence, drawn.token)) return {};  // nothing can follow it: verify what ran
+  rounds.chain *= confidence;
+  rounds.observations.push_back({index_of(at.layer), false, confidence});
+  return choice;
+}
+
+DraftChoice RoundDirector::decide(Rounds& rounds, policy::DecisionPoint& point, bool climbing,
+                                  std::int32_t token) {
+  point.kind = climbing ? DecisionKind::at_layer : DecisionKind::after_draft;
+  const policy::Action action = ask(*rounds.policy, point);
+  switch (action.kind) {
+    case ActionKind::climb:
+      return {DraftStep::climb, 0, action.exit};
+    case ActionKind::draft:
+    case ActionKind::go_on:
+      return {DraftStep::go_on, token, 0};
+    case ActionKind::keep_and_stop:
+      return {DraftStep::keep_and_stop, token, 0};
+    case ActionKind::plain:
+    case ActionKind::stop:
+      break;
+  }
+  return {};
+}
+
+void RoundDirector::close(const Sequence& sequence, const DraftedRound& round, std::size_t stand,
+                          ConstFloatMatrix logits) {
+  Rounds& rounds = rounds_of(sequence);
+  const std::size_t drafted = round.inputs.size() - 1, accepted = stand - 1;
+  ++rounds.counts.rounds;
+  rounds.counts.drafted += drafted;
+  rounds.counts.accepted += accepted;
+  // Only drafts up to the first that fell are comparable with the model's own token at their place.
+  rounds.observations.resize(std::min(rounds.observations.size(), std::min(drafted, accepted + 1)));
+  for (std::size_t i = 0; i < rounds.observations.size(); ++i) rounds.observations[i].matched = i < accepted;
+  std::vector<float> top1;
+  policy::RoundOutcome outcome;
+  outcome.drafted = static_cast<std::int32_t>(drafted);
+  outcome.accepted = static_cast<std::int32_t>(accepted);
+  if (rounds.policy != nullptr && rounds.policy->needs().probe) {
+    for (std::size_t row = 0; row < stand; ++row) {
+      const std::span<const float> own(logits.row(static_cast<std::int64_t>(row)),
+                                       static_cast<std::size_t>(logits.cols));
+      const policy::ProbeReading reading = policy::read_probe(allowed(sequence, own), 0);
+      top1.push_back(reading.top1_probability);
+      outcome.last_target_margin = reading.margin;
+    }
+  }
+  outcome.target_top1 = top1;
+  outcome.observations = rounds.observations;
+  rounds.experience = policy::observe(rounds.experience, outcome);
+}
+
+void RoundDirector::saw_plain(const Sequence& sequence, std::span<const float> logits, std::int32_t token) {
+  const PolicySlot::Policy policy = policy_for(sequence);
+  if (policy == nullptr || !policy->needs().probe) return;
+  Rounds& rounds = rounds_of(sequence);
+  const policy::ProbeReading reading = policy::read_probe(allowed(sequence, logits), token);
+  policy::RoundOutcome outcome;
+  outcome.target_top1 = {&reading.top1_probability, 1};
+  outcome.last_target_margin = reading.margin;
+  rounds.experience = policy::observe(rounds.experience, outcome);
+}
+
+SpeculationCounts RoundDirector::counts(SequenceId id) const {
+  const auto found = rounds_.find(id);
+  return found == rounds_.end() ? SpeculationCounts{} : found->second.counts;
+}
+
+}  // namespace leadline::worker
