@@ -73,6 +73,7 @@ void Dispatcher::Entry::on_tokens(transport::TokenBatch batch) {
   }
   last_token_ms = now;
   dispatcher.metrics_.generation_tokens.inc(static_cast<double>(made));
+  dispatcher.engine_totals_.add_tokens(progress.delta.tokens);
   if (progress.stop_met) {
     stopping_ms = now;
     if (WorkerLink* link = dispatcher.fleet_->link(worker)) link->cancel(request);
@@ -327,6 +328,7 @@ void Dispatcher::observe_end(const Entry& entry) {
   metrics_.queue.observe(waited_s + static_cast<double>(result.queue_us) / 1e6);
   if (result.prefill_us > 0) metrics_.prefill.observe(static_cast<double>(result.prefill_us) / 1e6);
   metrics_.decode.observe(static_cast<double>(entry.last_token_ms - entry.first_token_ms) / 1e3);
+  engine_totals_.add_end(result);
   metrics_.prompt_tokens[PromptSource::cached].inc(result.cached_tokens);
   metrics_.prompt_tokens[PromptSource::computed].inc(
       static_cast<double>(result.prompt_tokens - std::min(result.cached_tokens, result.prompt_tokens)));

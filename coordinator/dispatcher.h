@@ -15,6 +15,7 @@
 
 #include "coordinator/admission.h"
 #include "coordinator/coordinator_metrics.h"
+#include "coordinator/engine_totals.h"
 #include "coordinator/fleet/fleet.h"
 #include "coordinator/generation.h"
 #include "coordinator/routing/prefix_history.h"
@@ -64,6 +65,7 @@ class Dispatcher {
   std::size_t running() const { return entries_.size() - queue_.size(); }
   bool any_ready_worker() const;
   bool draining() const { return draining_; }
+  const EngineTotals& engine_totals() const { return engine_totals_; }
   // Of this moment; null while there is no fleet. Valid until control returns to the event loop.
   const FleetSnapshot* fleet_snapshot() const { return fleet_ == nullptr ? nullptr : &fleet_->snapshot(); }
 
@@ -104,6 +106,7 @@ class Dispatcher {
   std::unordered_map<std::uint32_t, std::uint64_t>
       pending_tokens_;                        // prompts sent to a worker and without a first token
   std::deque<std::uint64_t> recent_ends_ms_;  // for Retry-After; at most 64
+  EngineTotals engine_totals_;
   GenerationHandle next_handle_ = 1;
   std::size_t waiting_tokens_ = 0;
   int preparing_ = 0;

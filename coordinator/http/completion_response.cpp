@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 namespace leadline::coordinator {
@@ -168,6 +169,10 @@ Json CompletionResponse::logprobs(ChoiceState& state, const std::vector<SampledT
     Json content = Json::array();
     for (const SampledToken& token : tokens) {
       Json entry = chat_logprob(token.token, token.logprob);
+      if (token.draft_layer != 0) {
+        entry["draft_layer"] = std::abs(token.draft_layer);
+        entry["accepted"] = token.draft_layer > 0;
+      }
       entry["top_logprobs"] = Json::array();
       for (const auto& top : token.top_logprobs)
         entry["top_logprobs"].push_back(chat_logprob(top.token, top.logprob));

@@ -38,6 +38,24 @@ Json worker_object(const WorkerView& worker) {
   return out;
 }
 
+// Shares and means; what never happened is left out, so that the page shows no figure for it.
+void add_engine(const EngineTotals& totals, Json& body) {
+  const auto ratio = [](std::uint64_t part, std::uint64_t whole) {
+    return static_cast<double>(part) / static_cast<double>(whole);
+  };
+  if (totals.drafted_tokens > 0) {
+    body["speculation"]["acceptance"] = ratio(totals.accepted_tokens, totals.drafted_tokens);
+    if (totals.layered_tokens > 0)
+      body["speculation"]["mean_exit_layer"] = ratio(totals.draft_layers, totals.layered_tokens);
+  }
+  const std::pair<const char*, std::uint64_t> tiers[] = {{"device", totals.device_tokens},
+                                                         {"memory", totals.memory_tokens},
+                                                         {"disk", totals.disk_tokens},
+                                                         {"redis", totals.redis_tokens}};
+  for (const auto& [name, tokens] : tiers)
+    if (tokens > 0) body["kv_tiers"][name] = ratio(tokens, totals.prompt_tokens);
+}
+
 }  // namespace
 
 std::string_view state_name(const WorkerView& worker) {
@@ -83,6 +101,7 @@ void handle_status(Services& services, std::shared_ptr<Exchange> exchange, const
   body["tokens"] = {{"generated_total", whole(metrics.generation_tokens)},
                     {"prompt_computed_total", whole(metrics.prompt_tokens[PromptSource::computed])},
                     {"prompt_cached_total", whole(metrics.prompt_tokens[PromptSource::cached])}};
+  add_engine(dispatcher.engine_totals(), body);
   body["workers"] = Json::array();
   if (const FleetSnapshot* fleet = dispatcher.fleet_snapshot()) {
     for (const WorkerView& worker : fleet->workers) body["workers"].push_back(worker_object(worker));

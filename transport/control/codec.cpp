@@ -254,6 +254,7 @@ pb::TokenBatch to_wire(const TokenBatch& m) {
     pb::SampledToken& entry = *w.add_tokens();
     entry.set_token(token.token);
     entry.set_logprob(token.logprob);
+    entry.set_draft_layer(token.draft_layer);
     for (const TokenLogprob& top : token.top_logprobs) {
       pb::TokenLogprob& item = *entry.add_top_logprobs();
       item.set_token(top.token);
@@ -271,6 +272,7 @@ Result<TokenBatch> from_wire(const pb::TokenBatch& w) {
     SampledToken& token = m.tokens.emplace_back();
     token.token = entry.token();
     token.logprob = entry.logprob();
+    token.draft_layer = entry.draft_layer();
     for (const pb::TokenLogprob& item : entry.top_logprobs())
       token.top_logprobs.push_back({item.token(), item.logprob()});
   }

@@ -98,7 +98,13 @@ struct SampledToken {
   TokenId token = 0;
   float logprob = 0;                       // valid when logprobs were asked for
   std::vector<TokenLogprob> top_logprobs;  // descending; ties by smaller id first
-  friend bool operator==(const SampledToken&, const SampledToken&) = default;
+  // How it was computed, for people who look: the layer at which a draft of it was made, negative when the
+  // draft was another token and lost; 0 = not drafted.
+  std::int32_t draft_layer = 0;
+  // Two answers are the same whatever it took to compute them.
+  friend bool operator==(const SampledToken& a, const SampledToken& b) {
+    return a.token == b.token && a.logprob == b.logprob && a.top_logprobs == b.top_logprobs;
+  }
 };
 
 struct TokenBatch {  // consecutive tokens of one request; coalesced when the link is slower than the steps

@@ -21,6 +21,13 @@ const END_TEXT = {
   lost: "broke off",
 };
 
+// " (device 64, disk 32)": where reused context came from, when not only from the device.
+function tiersText(tiers) {
+  const used = Object.entries(tiers ?? {}).filter(([, tokens]) => tokens > 0);
+  if (used.every(([name]) => name === "device")) return "";
+  return ` (${used.map(([name, tokens]) => `${name} ${tokens}`).join(", ")})`;
+}
+
 function figuresText(message) {
   const f = message.figures;
   if (!f) return "";
@@ -29,7 +36,8 @@ function figuresText(message) {
   if (f.perSecond > 0) parts.push(`${f.perSecond.toFixed(f.perSecond < 10 ? 1 : 0)}/s`);
   if (f.firstMs !== undefined) parts.push(`first after ${Math.round(f.firstMs)} ms`);
   if (f.queueMs >= 1) parts.push(`queued ${Math.round(f.queueMs)} ms`);
-  if (f.prompt !== undefined) parts.push(`prompt ${f.prompt}${f.cached > 0 ? `, ${f.cached} from cache` : ""}`);
+  if (f.prompt !== undefined) parts.push(`prompt ${f.prompt}${f.cached > 0 ? `, ${f.cached} from cache${tiersText(f.tiers)}` : ""}`);
+  if (f.drafted > 0) parts.push(`${f.accepted} of ${f.drafted} drafts right`);
   if (f.continuations > 0) parts.push(`moved to another worker ${f.continuations}×`);
   return parts.join(" · ");
 }
@@ -129,6 +137,9 @@ function take(event, message, started) {
     figures.tokens = event.usage.completion_tokens;
     figures.prompt = event.usage.prompt_tokens;
     figures.cached = event.usage.prompt_tokens_details?.cached_tokens;
+    figures.tiers = event.usage.prompt_tokens_details?.cached_by_tier;
+    figures.drafted = event.usage.speculation?.drafted;
+    figures.accepted = event.usage.speculation?.accepted;
   }
   if (event.timings) {
     figures.queueMs = event.timings.queue_ms;

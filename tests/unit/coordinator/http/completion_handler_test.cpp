@@ -1,4 +1,5 @@
 #include "coordinator/http/completion_handler.h"
+#include "coordinator/http/console_handler.h"
 
 #include <gtest/gtest.h>
 
@@ -69,6 +70,21 @@ TEST_F(CompletionHandlerTest, WholeChatHasOpenAiShape) {
             (json{{"device", 0}, {"memory", 1}, {"disk", 2}, {"redis", 0}}));
   EXPECT_EQ(body["usage"]["speculation"], (json{{"rounds", 4}, {"drafted", 9}, {"accepted", 7}}));
   EXPECT_EQ(body["timings"]["prefill_ms"], 2.0);
+}
+
+TEST_F(CompletionHandlerTest, WhatWorkersSaidOfDepthAndTiersReachesTheStatus) {
+  transport::Finish& usage = c.fleet.add().usage;
+  usage.cached_tokens = 3;  // of a prompt of 6
+  usage.cached_memory_tokens = 2;
+  usage.drafted_tokens = 8;
+  usage.accepted_tokens = 6;
+  auto exchange = chat(chat_body());
+  ASSERT_TRUE(c.run(*exchange));
+  auto status = std::make_shared<FakeExchange>("");
+  handle_status(c.services, status, Tenant{});
+  const json body = status->json();
+  EXPECT_EQ(body["speculation"]["acceptance"], 0.75);
+  EXPECT_EQ(body["kv_tiers"], (json{{"device", 1.0 / 6}, {"memory", 2.0 / 6}}));
 }
 
 TEST_F(CompletionHandlerTest, StreamBeginsWithRoleEndsWithUsageAndDone) {

@@ -86,6 +86,34 @@ TEST(StatusHandlerTest, TellsQueueAndWorkers) {
   EXPECT_EQ(draining->json()["draining"], true);
 }
 
+// What the page shows of depth and cache comes from what the workers said at the end of answers.
+TEST(StatusHandlerTest, TellsDepthAndTiersOnceTheyHappened) {
+  testing::FakeCoordinator c;
+  auto quiet = get("/v1/leadline/status");
+  handle_status(c.services, quiet, Tenant{});
+  EXPECT_FALSE(quiet->json().contains("speculation"));
+  EXPECT_FALSE(quiet->json().contains("kv_tiers"));
+
+  EngineTotals totals;
+  GenerationResult result;
+  result.drafted_tokens = 8;
+  result.accepted_tokens = 6;
+  result.prompt_tokens = 20;
+  result.cached_tokens = 16;
+  result.cached_memory_tokens = 10;
+  result.cached_redis_tokens = 1;
+  totals.add_end(result);
+  const transport::SampledToken tokens[] = {{1, 0, {}, 4}, {2, 0, {}, -8}, {3, 0, {}, 0}};
+  totals.add_tokens(tokens);
+  EXPECT_EQ(totals.drafted_tokens, 8U);
+  EXPECT_EQ(totals.draft_layers, 12U);
+  EXPECT_EQ(totals.layered_tokens, 2U);
+  EXPECT_EQ(totals.device_tokens, 5U);
+  EXPECT_EQ(totals.memory_tokens, 10U);
+  EXPECT_EQ(totals.disk_tokens, 0U);
+  EXPECT_EQ(totals.redis_tokens, 1U);
+}
+
 TEST(StatusHandlerTest, NoFleetIsNoWorkers) {
   testing::FakeCoordinator c;
   c.dispatcher.set_fleet(nullptr);

@@ -37,6 +37,15 @@ TEST(Codec, EveryMessageRoundTrips) {
   }
 }
 
+TEST(Codec, HowATokenWasDraftedTravels) {
+  TokenBatch batch{RequestId(7), 0, {{11, -0.25F, {}, 4}, {12, -3.0F, {}, -6}, {13, -1.0F, {}, 0}}};
+  const auto back = std::get<TokenBatch>(*decoded(encoded(batch)));
+  ASSERT_EQ(back.tokens.size(), 3U);
+  EXPECT_EQ(back.tokens[0].draft_layer, 4);
+  EXPECT_EQ(back.tokens[1].draft_layer, -6);
+  EXPECT_EQ(back.tokens[2].draft_layer, 0);
+}
+
 TEST(Codec, DefaultsRoundTrip) {
   Generate small;
   small.prompt = {0};

@@ -51,8 +51,9 @@ std::vector<std::pair<std::string, Message>> sample_messages() {
   all.emplace_back("generate", sample_generate());
   all.emplace_back("cancel", Cancel{RequestId(7)});
   all.emplace_back("drain", Drain{});
-  all.emplace_back("token_batch",
-                   TokenBatch{RequestId(7), 2, {{11, -0.25F, {{11, -0.25F}, {12, -1.5F}}}, {12, -3.0F, {}}}});
+  all.emplace_back(
+      "token_batch",
+      TokenBatch{RequestId(7), 2, {{11, -0.25F, {{11, -0.25F}, {12, -1.5F}}, 4}, {12, -3.0F, {}, -6}}});
   all.emplace_back(
       "finish", Finish{RequestId(7), FinishReason::stop, "", 2, 6, 4, 3, 1, 10, 20, 30, 5, 14, 8, 1, 2, 3});
   all.emplace_back("status",
