@@ -132,6 +132,16 @@ TEST_P(Static, ExitAndLength) {
   const std::vector<Answer> answers = worker.run(all_requests());
   expect_same(answers, plain());
   expect_drafted(answers, 50);
+  for (const Answer& answer : answers) {  // what people are shown of it agrees with the counts
+    std::uint32_t stood = 0;
+    for (const transport::SampledToken& token : answer.tokens) {
+      if (token.draft_layer != 0) {
+        EXPECT_EQ(std::abs(token.draft_layer), GetParam().first);
+      }
+      stood += token.draft_layer > 0 ? 1 : 0;
+    }
+    EXPECT_EQ(stood, answer.finish.accepted_tokens);
+  }
 }
 INSTANTIATE_TEST_SUITE_P(ExitLength, Static,
                          ::testing::Values(std::pair(2, 1), std::pair(4, 3), std::pair(6, 6),

@@ -42,13 +42,20 @@ SequenceEnd end_of(FinishReason reason) {
   return SequenceEnd::failed;
 }
 
-transport::SampledToken to_wire(SampledRow row) {
+transport::SampledToken to_wire(SampledRow row, std::int32_t draft_layer) {
   transport::SampledToken token;
+  token.draft_layer = draft_layer;
   token.token = row.token;
   token.logprob = row.logprob;
   token.top_logprobs.reserve(row.top_logprobs.size());
   for (const auto& [id, logprob] : row.top_logprobs) token.top_logprobs.push_back({id, logprob});
   return token;
+}
+
+// SampledToken::draft_layer of a round's row whose own token is `token`; the last row was not drafted for.
+std::int32_t draft_layer_of(const DraftedRound& round, std::size_t row, std::int32_t token) {
+  if (row + 1 >= round.inputs.size()) return 0;
+  return round.inputs[row + 1] == token ? round.exit : -round.exit;
 }
 
 }  // namespace
@@ -311,7 +318,7 @@ void LeadLoop::sample_last(Sequence& sequence, std::span<const float> logits) {
     return;
   }
   director_.saw_plain(sequence, logits, sampled.token);
-  deliver(sequence, std::move(sampled), std::chrono::steady_clock::now());
+  deliver(sequence, std::move(sampled), 0, std::chrono::steady_clock::now());
 }
 
 // Every row that stands is sampled on its own prefix, as a plain step would have; then its tokens go out in
@@ -332,22 +339,23 @@ void LeadLoop::settle(Sequence& sequence, const DraftedRound& round, ConstFloatM
   parts_.cache.commit(sequence.id, std::span(round.inputs).first(stand));
   director_.close(sequence, round, stand, logits);
   const SteadyTime now = std::chrono::steady_clock::now();
-  for (SampledRow& row : own) {
-    if (row.no_candidate)
+  for (std::size_t i = 0; i < own.size(); ++i) {
+    const std::int32_t draft_layer = draft_layer_of(round, i, own[i].token);
+    if (own[i].no_candidate)
       finish(sequence.id, FinishReason::failed, "every token is banned or has no probability");
     else
-      deliver(sequence, std::move(row), now);
+      deliver(sequence, std::move(own[i]), draft_layer, now);
   }
 }
 
-void LeadLoop::deliver(Sequence& sequence, SampledRow row, SteadyTime now) {
+void LeadLoop::deliver(Sequence& sequence, SampledRow row, std::int32_t draft_layer, SteadyTime now) {
   const std::int32_t token = row.token;
   if (!sequence.first_token) sequence.first_token = now;
   sequence.last_token = now;
   sequence.tokens.push_back(token);
   parts_.metrics.sequence_tokens[TokenKind::generated].inc();
   parts_.outbox.push_token(sequence.link, sequence.request, sequence.generated() - 1,
-                           to_wire(std::move(row)));
+                           to_wire(std::move(row), draft_layer));
   if (is_stop(sequence, token))
     finish(sequence.id, FinishReason::stop, {}, token);
   else if (sequence.generated() >= sequence.max_tokens)

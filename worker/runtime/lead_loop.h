@@ -81,7 +81,7 @@ class LeadLoop {
   void sample(const StepPlan& plan, const StepResult& result);
   void sample_last(Sequence& sequence, std::span<const float> logits);
   void settle(Sequence& sequence, const DraftedRound& round, ConstFloatMatrix logits);
-  void deliver(Sequence& sequence, SampledRow row, SteadyTime now);
+  void deliver(Sequence& sequence, SampledRow row, std::int32_t draft_layer, SteadyTime now);
   void finish(SequenceId id, transport::FinishReason reason, std::string message = {},
               std::int32_t stop_token = -1);
   void refuse(const InboxGenerate& item, transport::FinishReason reason, std::string message);
