@@ -161,6 +161,16 @@ std::vector<std::vector<float>> ModelReplica::run(std::size_t sequence,
   return out;
 }
 
+std::vector<std::byte> ModelReplica::read_page(std::size_t sequence, std::size_t page) {
+  Rank& rank = ranks_[0];
+  const auto count = static_cast<std::uint32_t>(config_.layers * rank.model->local_kv_heads());
+  std::vector<std::uint32_t> units(count);
+  std::iota(units.begin(), units.end(), sequences_[sequence].pages[page] * count);
+  std::vector<std::byte> bytes(count * static_cast<std::size_t>(rank.pool->unit_bytes()));
+  rank.backend->read_units(*rank.pool, units, bytes.data());
+  return bytes;
+}
+
 void ModelReplica::forget(std::size_t sequence) {
   Sequence& gone = sequences_[sequence];
   free_pages_.insert(free_pages_.end(), gone.pages.begin(), gone.pages.end());

@@ -53,6 +53,11 @@ class ModelReplica {
   std::vector<std::vector<float>> run(std::size_t sequence, const std::vector<std::int32_t>& tokens,
                                       std::int32_t chunk, bool all_logits);
   void forget(std::size_t sequence);  // frees its pages
+  // KV of one page of a sequence as it lies on rank 0: units (layers, local KV heads) end to end.
+  [[nodiscard]] std::vector<std::byte> read_page(std::size_t sequence, std::size_t page);
+  [[nodiscard]] const worker::KvPool& pool(int rank = 0) const {
+    return *ranks_[static_cast<std::size_t>(rank)].pool;
+  }
 
   [[nodiscard]] const worker::ModelConfig& config() const { return config_; }
   [[nodiscard]] std::string fingerprint(int rank = 0) const {
