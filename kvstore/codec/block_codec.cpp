@@ -146,15 +146,11 @@ std::size_t groups_of(Codec codec, int plane, const UnitFormat& f) {
   return plane == 0 ? f.head_dim : std::size_t{f.slots} * ((f.head_dim + kChannelGroup - 1) / kChannelGroup);
 }
 
-bool quantize_group(Codec codec, Element e, const float* values, std::size_t n, std::size_t stride,
-                    std::uint8_t* codes, GroupScale& scale) {
-  return codec == Codec::int8 ? quantize_symmetric(e, values, n, stride, codes, scale)
-                              : quantize_asymmetric(e, values, n, stride, codes, scale);
+auto quantizer(Codec codec) {
+  return codec == Codec::int8 ? quantize_symmetric : quantize_asymmetric;
 }
-void dequantize_group(Codec codec, Element e, const GroupScale& scale, std::size_t n, std::size_t stride,
-                      const std::uint8_t* codes, std::uint32_t* bits) {
-  if (codec == Codec::int8) return dequantize_symmetric(e, scale, n, stride, codes, bits);
-  dequantize_asymmetric(e, scale, n, stride, codes, bits);
+auto dequantizer(Codec codec) {
+  return codec == Codec::int8 ? dequantize_symmetric : dequantize_asymmetric;
 }
 
 StreamShape codes_shape(Codec codec, const UnitFormat& f, std::size_t units) {
@@ -177,8 +173,8 @@ bool quantize_plane(Codec codec, int plane, const UnitFormat& f, std::span<const
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = element_value(f.element, bits[at + i]);
     each_group(codec, plane, f, [&](std::size_t first, std::size_t n, std::size_t stride) {
       GroupScale scale;
-      whole = whole && quantize_group(codec, f.element, values.data() + first, n, stride,
-                                      out.codes.data() + at + first, scale);
+      whole = whole && quantizer(codec)(f.element, values.data() + first, n, stride,
+                                        out.codes.data() + at + first, scale);
       out.scales.push_back(scale.scale);
       out.zeros.push_back(scale.zero);
     });
@@ -193,8 +189,7 @@ void dequantize_plane(Codec codec, int plane, const UnitFormat& f, const PlaneCo
     each_group(codec, plane, f, [&](std::size_t first, std::size_t n, std::size_t stride) {
       const GroupScale scale{static_cast<std::uint16_t>(in.scales[group]), in.zeros[group]};
       ++group;
-      dequantize_group(codec, f.element, scale, n, stride, in.codes.data() + at + first,
-                       bits.data() + at + first);
+      dequantizer(codec)(f.element, scale, n, stride, in.codes.data() + at + first, bits.data() + at + first);
     });
 }
 
@@ -374,10 +369,8 @@ void seal_units(Codec codec, const UnitFormat& format, std::size_t units, std::s
       for (std::size_t i = 0; i < values.size(); ++i) values[i] = element_value(format.element, bits[i]);
       each_group(codec, p, format, [&](std::size_t first, std::size_t n, std::size_t stride) {
         GroupScale scale;
-        if (quantize_group(codec, format.element, values.data() + first, n, stride, codes.data() + first,
-                           scale))
-          dequantize_group(codec, format.element, scale, n, stride, codes.data() + first,
-                           bits.data() + first);
+        if (quantizer(codec)(format.element, values.data() + first, n, stride, codes.data() + first, scale))
+          dequantizer(codec)(format.element, scale, n, stride, codes.data() + first, bits.data() + first);
       });
       scatter_plane(format, plane, bits.data(), unit);
     }
