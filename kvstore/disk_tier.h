@@ -41,6 +41,7 @@ class DiskTier final : public Tier {
 
   [[nodiscard]] TierKind kind() const override { return TierKind::disk; }
   [[nodiscard]] bool waits() const override { return true; }
+  void start(const std::atomic<bool>& stop) override { scan(stop); }
   void get(std::span<const BlockId> ids, std::span<TierRead> reads, TierDeadline deadline) override;
   [[nodiscard]] std::size_t leading(std::span<const BlockId> ids, TierDeadline deadline) override;
   PutOutcome put(const BlockPtr& block, TierDeadline deadline) override;

@@ -16,6 +16,7 @@
 //   6. Being down is a state (state()), not an error: calls answer `unavailable` at once until it is back.
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -70,6 +71,8 @@ class Tier {
   virtual ~Tier() = default;
   [[nodiscard]] virtual TierKind kind() const = 0;
   [[nodiscard]] virtual bool waits() const = 0;  // does I/O
+  // Once, on the thread that will put, before its first put; may take long. Blocks can be read before.
+  virtual void start(const std::atomic<bool>& stop) { (void)stop; }
 
   // reads[i] is about ids[i]; stops early only at the deadline. REQUIRES equal sizes.
   virtual void get(std::span<const BlockId> ids, std::span<TierRead> reads, TierDeadline deadline) = 0;

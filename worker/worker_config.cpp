@@ -18,6 +18,18 @@ void add_speculation(CLI::App& app, WorkerConfig& c) {
       ->check(CLI::Range(0, 4096));
 }
 
+void add_store_flags(CLI::App& app, WorkerConfig& c) {
+  app.add_option("--kv-memory", c.kv_memory_bytes, "Bytes of host memory for KV blocks (MiB, GiB); 0: none")
+      ->transform(CLI::AsSizeValue(false));
+  app.add_option("--kv-disk", c.kv_disk_directory,
+                 "Directory of KV blocks, shared by ranks and workers; none: no disk");
+  app.add_option("--kv-disk-bytes", c.kv_disk_bytes,
+                 "Bytes that the directory may cost (MiB, GiB); 0: no disk")
+      ->transform(CLI::AsSizeValue(false));
+  app.add_option("--kv-redis", c.kv_redis,
+                 "redis[s]://[user:pass@]host:port[/db] for blocks shared by hosts");
+}
+
 }  // namespace
 
 ParsedFlags parse_worker_flags(int argc, char** argv) {
@@ -47,6 +59,7 @@ ParsedFlags parse_worker_flags(int argc, char** argv) {
       ->transform(CLI::AsSizeValue(false));
   app.add_option("--swap", c.swap_bytes,
                  "Bytes of host memory for preempted sequences per rank; -1: as the pool");
+  add_store_flags(app, c);
   app.add_flag("--prefix-cache,!--no-prefix-cache", c.prefix_cache, "Reuse the KV of equal prefixes");
   add_speculation(app, c);
   app.add_option("--threads", c.threads, "Kernel threads per rank; 0: cores divided by ranks")

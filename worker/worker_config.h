@@ -28,10 +28,15 @@ struct WorkerConfig {
   std::int64_t swap_bytes =
       -1;  // host memory for preempted sequences, per rank; -1 = as kv_pool, 0 = recompute instead
   bool prefix_cache = true;
-  std::string speculation = "off";    // off | static:E,K | threshold:E,K,T; what "auto" requests get
-  std::vector<std::int32_t> exits;    // candidate exit layers, ascending; empty = shallow half of the model
-  std::int32_t max_draft_rows = 128;  // rows of drafts in one step; 0 = nobody drafts; [0, 4096]
-  std::int32_t threads = 0;           // per rank; 0 = this host's cores divided by its ranks
+  std::int64_t kv_memory_bytes = 0;  // of host memory for KV blocks, per worker; 0 = no memory tier
+  std::string kv_disk_directory;  // of KV blocks, shared by ranks and workers of this host; "" = no disk tier
+  std::int64_t kv_disk_bytes = std::int64_t{8}
+                               << 30;  // that all users of the directory may spend; 0 = no disk tier
+  std::string kv_redis;                // redis[s]://[user:pass@]host:port[/db]; "" = no shared tier
+  std::string speculation = "off";     // off | static:E,K | threshold:E,K,T; what "auto" requests get
+  std::vector<std::int32_t> exits;     // candidate exit layers, ascending; empty = shallow half of the model
+  std::int32_t max_draft_rows = 128;   // rows of drafts in one step; 0 = nobody drafts; [0, 4096]
+  std::int32_t threads = 0;            // per rank; 0 = this host's cores divided by its ranks
 
   // where it is reached
   std::string listen = "127.0.0.1:0";  // control links; port 0 = a free one

@@ -99,6 +99,36 @@ KV = [
         ("Preemptions", "How often are sequences put aside, and by which means?", "ops", rate_by("leadline_preemptions_total", "kind")),
         ("Pages to and from host memory", "How much is swapped?", "ops", rate_by("leadline_swapped_pages_total", "direction")),
     ]),
+    ("Tiers: what they give", [
+        ("Prompt tokens from tiers", "Which tier spares how much computing?", "short", rate_by("leadline_kv_tier_prompt_tokens_total", "tier")),
+        ("Fetch or compute", "What is chosen for prefixes that a tier has?", "ops", [
+            ("sum by (tier, choice) (rate(leadline_kv_fetch_decisions_total{$s}[$r]))", "{{tier}} {{choice}}")]),
+        ("Wait for a prefix", "How long do requests wait for their blocks?", "s", quantiles("leadline_kv_load_wait_seconds")),
+        ("Regret and timeouts", "Do fetches take longer than computing would have?", "short", [
+            ("sum(rate(leadline_kv_fetch_regret_seconds_total{$s}[$r]))", "seconds lost a second"),
+            ("sum(rate(leadline_kv_fetch_timeouts_total{$s}[$r]))", "timeouts a second")]),
+        ("Load time", "How long does a tier take for one request's blocks (p90)?", "s", [
+            ("histogram_quantile(0.9, sum by (le, tier) (rate(leadline_kv_tier_load_seconds_bucket{$s}[$r])))", "{{tier}}")]),
+        ("Bytes loaded", "How much comes back from each tier?", "Bps", rate_by("leadline_kv_tier_load_bytes_total", "tier")),
+    ]),
+    ("Tiers: what they hold", [
+        ("Used", "How full is each tier?", "bytes", [("sum by (tier) (leadline_kv_tier_used_bytes{$s})", "{{tier}}"),
+                                                     ("sum by (tier) (leadline_kv_tier_capacity_bytes{$s})", "{{tier}} limit")]),
+        ("Blocks", "How many blocks are there?", "short", [("sum by (tier) (leadline_kv_tier_blocks{$s})", "{{tier}}")]),
+        ("State", "Which tier does not work?", "short", [('sum by (tier, state) (leadline_kv_tier_state{state!="ok",$s})', "{{tier}} {{state}}")]),
+        ("Reads that gave nothing", "Are blocks damaged, foreign or out of reach?", "ops", [
+            ('sum by (tier, outcome) (rate(leadline_kv_tier_reads_total{outcome!="hit",$s}[$r]))', "{{tier}} {{outcome}}")]),
+        ("Stores", "What becomes of blocks that are offered?", "ops", [
+            ("sum by (tier, outcome) (rate(leadline_kv_tier_stores_total{$s}[$r]))", "{{tier}} {{outcome}}")]),
+        ("Waiting to be stored", "Which tier cannot keep up?", "bytes", [("sum by (tier) (leadline_kv_tier_queued_bytes{$s})", "{{tier}}")]),
+        ("Store time", "How long does storing one block take (p90)?", "s", [
+            ("histogram_quantile(0.9, sum by (le, tier) (rate(leadline_kv_tier_store_seconds_bucket{$s}[$r])))", "{{tier}}")]),
+        ("Bytes stored", "How much goes into each tier?", "Bps", rate_by("leadline_kv_tier_store_bytes_total", "tier")),
+        ("Reads before eviction", "Do blocks leave without having been of use?", "ops", [
+            ("sum by (tier, reads) (rate(leadline_kv_tier_evictions_total{$s}[$r]))", "{{tier}} read {{reads}}")]),
+        ("Eviction to reuse", "How soon are evicted blocks missed (median)?", "s", [
+            ("histogram_quantile(0.5, sum by (le, tier) (rate(leadline_kv_tier_evict_to_reuse_seconds_bucket{$s}[$r])))", "{{tier}}")]),
+    ]),
 ]
 CLUSTER = [
     ("Routing", [

@@ -2,6 +2,8 @@
 
 #include "monitoring/check.h"
 #include "tests/support/thread_communicator.h"
+#include "worker/model/shard_plan.h"
+#include "worker/runtime/block_store.h"
 
 namespace leadline::tests {
 
@@ -22,12 +24,41 @@ WorkerHarness::WorkerHarness(HarnessOptions options)
   metrics_ = worker::WorkerMetrics::create(registry_, health_);
   outbox_.set_notifier([this](LinkId) { receive(); });
   group_ = make_thread_group(options_.ranks);
+  stores_.resize(static_cast<std::size_t>(options_.ranks));
   for (int rank = 0; rank < options_.ranks; ++rank) threads_.emplace_back([this, rank] { rank_main(rank); });
 }
 
 WorkerHarness::~WorkerHarness() {
   inbox_.push_drain();
   for (std::thread& thread : threads_) thread.join();
+}
+
+kvstore::TieredStore* WorkerHarness::open_store(int rank) {
+  worker::WorkerConfig config;
+  config.kv_memory_bytes = options_.kv_memory_bytes;
+  config.kv_disk_directory = options_.kv_disk_directory;
+  config.kv_disk_bytes = options_.kv_disk_bytes;
+  config.kv_redis = options_.kv_redis;
+  auto opened = worker::open_block_store(
+      config, options_.ranks, rank == 0 ? kvstore::StoreMetrics::create(registry_) : kvstore::StoreMetrics{});
+  LEADLINE_CHECK(opened.has_value(), opened.error().message.c_str());
+  std::lock_guard lock(mutex_);
+  return (stores_[static_cast<std::size_t>(rank)] = std::move(*opened)).get();
+}
+
+// worker/runtime's follow(), inlined so that a failure here names the rank.
+void WorkerHarness::follow(transport::Communicator& ranks, worker::StepExecutor& executor,
+                           kvstore::TieredStore* store) {
+  while (true) {
+    auto bytes = ranks.await_plan();
+    LEADLINE_CHECK(bytes.has_value(), "await_plan failed");
+    if (bytes->empty()) break;
+    auto plan = worker::step_plan_from_bytes(*bytes);
+    LEADLINE_CHECK(plan.has_value(), plan.error().message.c_str());
+    auto done = executor.execute(*plan);
+    LEADLINE_CHECK(done.has_value(), done.error().message.c_str());
+  }
+  if (store != nullptr) store->close(std::chrono::seconds(5));
 }
 
 void WorkerHarness::rank_main(int rank) {
@@ -63,33 +94,69 @@ void WorkerHarness::rank_main(int rank) {
                                       options_.kv_dtype);
   LEADLINE_CHECK(pool.has_value(), pool.error().message.c_str());
   worker::StepExecutor executor(**backend, **transformer, **pool, geometry, ranks);
-  if (rank > 0) {
-    while (true) {  // follow(), inlined so that a failure here names the rank
-      auto bytes = ranks.await_plan();
-      LEADLINE_CHECK(bytes.has_value(), "await_plan failed");
-      if (bytes->empty()) return;
-      auto plan = worker::step_plan_from_bytes(*bytes);
-      LEADLINE_CHECK(plan.has_value(), plan.error().message.c_str());
-      auto done = executor.execute(*plan);
-      LEADLINE_CHECK(done.has_value(), done.error().message.c_str());
-    }
+  const std::string fingerprint =
+      (*transformer)->fingerprint() + "-kv-" + std::string(transport::name_of(options_.kv_dtype));
+  auto shard = worker::ShardPlan::make(*config, rank, options_.ranks);
+  LEADLINE_CHECK(shard.has_value(), shard.error().message.c_str());
+  worker::BlockGeometry blocks;
+  blocks.layers = geometry.layers;
+  blocks.local_kv_heads = geometry.local_kv_heads;
+  blocks.first_kv_head = static_cast<std::uint32_t>(shard->kv_heads.begin);
+  blocks.pages = geometry.pages;
+  blocks.head_dim = static_cast<std::uint32_t>(config->head_dim);
+  blocks.fingerprint = fingerprint;
+  blocks.layout = std::string((*backend)->name());
+  kvstore::TieredStore* store = open_store(rank);
+  std::unique_ptr<worker::BlockMover> mover;
+  if (store != nullptr) {
+    mover = std::make_unique<worker::BlockMover>(**backend, **pool, *store, blocks);
+    executor.use_blocks(*mover, ranks);
   }
+  if (rank > 0) return follow(ranks, executor, store);
+  lead(ranks, executor, store, mover.get(), blocks, *config);
+}
+
+void WorkerHarness::lead(transport::Communicator& ranks, worker::StepExecutor& executor,
+                         kvstore::TieredStore* store, worker::BlockMover* mover,
+                         const worker::BlockGeometry& blocks, const worker::ModelConfig& model) {
   worker::LeadLimits limits;
-  limits.intake.vocab = static_cast<std::uint32_t>(config->vocab);
+  limits.intake.vocab = static_cast<std::uint32_t>(model.vocab);
   limits.intake.max_model_len = options_.max_model_len;
-  limits.intake.eos_ids = config->eos_ids;
+  limits.intake.eos_ids = model.eos_ids;
   limits.scheduler.max_sequences = options_.max_sequences;
   limits.scheduler.max_step_tokens = options_.step_tokens;
   limits.scheduler.min_chunk_tokens = options_.min_chunk_tokens;
   limits.scheduler.total_pages = options_.pages;
   limits.scheduler.max_draft_rows = options_.max_draft_rows;
   limits.speculation.exits = options_.exits;
-  limits.speculation.layers = config->layers;
-  worker::SequenceCache cache({options_.pages, options_.host_pages, options_.prefix_cache, "test"});
-  worker::LeadLoop loop({inbox_, outbox_, status_, metrics_, health_, ranks, executor, cache, &policy_},
-                        limits);
+  limits.speculation.layers = model.layers;
+  worker::SequenceCache cache(
+      {options_.pages, options_.host_pages, options_.prefix_cache, blocks.fingerprint, store != nullptr});
+  std::unique_ptr<worker::PrefixFetcher> fetcher;
+  if (store != nullptr) {
+    worker::PrefixFetcherOptions fetching;
+    fetching.local_kv_heads = blocks.local_kv_heads;
+    fetching.first_kv_head = blocks.first_kv_head;
+    fetcher = std::make_unique<worker::PrefixFetcher>(*store, *mover, cache, fetching,
+                                                      worker::PrefixFetcherMetrics::create(registry_));
+    store->set_notifier([this] { inbox_.poke(); });
+  }
+  worker::LeadLoop loop(
+      {inbox_, outbox_, status_, metrics_, health_, ranks, executor, cache, &policy_, fetcher.get()}, limits);
   auto done = loop.run();
   LEADLINE_CHECK(done.has_value(), done.error().message.c_str());
+  if (store != nullptr) store->close(std::chrono::seconds(5));
+}
+
+void WorkerHarness::wait_stored() {
+  // A one-token request of its own makes a plan that carries what is still to be sealed.
+  transport::Generate nudge;
+  nudge.prompt = {1, 2, 3};
+  nudge.max_tokens = 2;
+  nudge.ignore_eos = true;
+  run({nudge});
+  for (const auto& store : stores_)
+    if (store != nullptr) store->wait_idle();
 }
 
 void WorkerHarness::receive() {

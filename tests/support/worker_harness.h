@@ -29,6 +29,9 @@ struct HarnessOptions {
   std::shared_ptr<const policy::ExitPolicy> policy;
   std::vector<std::int32_t> exits = {2, 4, 6, 8, 10};
   std::uint32_t max_draft_rows = 128;
+  // the block store: off unless one of these is set
+  std::int64_t kv_memory_bytes = 0, kv_disk_bytes = std::int64_t{1} << 30;
+  std::string kv_disk_directory, kv_redis;
 };
 
 struct Answer {
@@ -57,11 +60,19 @@ class WorkerHarness {
   [[nodiscard]] double preemptions(worker::PreemptionKind kind) const {
     return metrics_.preemptions[kind].value();
   }
+  [[nodiscard]] const monitoring::MetricsRegistry& registry() const { return registry_; }
+  // Until every block that the answers so far made has been offered to every tier.
+  void wait_stored();
   [[nodiscard]] std::uint32_t pages_used() const { return status_.pages_used.load(); }
 
  private:
   struct RankParts;
   void rank_main(int rank);
+  kvstore::TieredStore* open_store(int rank);
+  void lead(transport::Communicator& ranks, worker::StepExecutor& executor, kvstore::TieredStore* store,
+            worker::BlockMover* mover, const worker::BlockGeometry& blocks, const worker::ModelConfig& model);
+  static void follow(transport::Communicator& ranks, worker::StepExecutor& executor,
+                     kvstore::TieredStore* store);
   void receive();
 
   HarnessOptions options_;
@@ -74,6 +85,7 @@ class WorkerHarness {
   worker::TokenOutbox outbox_;
   std::vector<std::unique_ptr<transport::Communicator>> group_;
   std::vector<std::thread> threads_;
+  std::vector<std::unique_ptr<kvstore::TieredStore>> stores_;  // per rank, set before it leads or follows
   std::uint64_t next_request_ = 1;
   // guarded by mutex_
   std::mutex mutex_;

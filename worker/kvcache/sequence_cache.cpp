@@ -13,11 +13,12 @@ struct SequenceCache::Sequence {
   std::vector<std::int32_t> tokens;  // known at add, then extended by commits
   kvstore::BlockKey root;
   std::vector<kvstore::BlockKey> keys;  // of the full blocks of `tokens`
-  std::vector<HostPageRef> host;        // in slot order while swapped
-  std::uint32_t computed = 0;           // tokens with KV
-  std::uint32_t reserved = 0;           // slots behind them
-  std::uint32_t expected_end = 0;       // keys[computed / 16, expected_end) are in expected_
-  std::uint64_t moved_in = 0;           // the plan that moves pages of this sequence
+  KeepWish keep;
+  std::vector<HostPageRef> host;   // in slot order while swapped
+  std::uint32_t computed = 0;      // tokens with KV
+  std::uint32_t reserved = 0;      // slots behind them
+  std::uint32_t expected_end = 0;  // keys[computed / 16, expected_end) are in expected_
+  std::uint64_t moved_in = 0;      // the plan that moves pages of this sequence
   bool admitted = false, swapped = false;
 };
 
@@ -52,8 +53,11 @@ void SequenceCache::extend_keys(Sequence& s) const {
 
 // The page is full of computed tokens. If another sequence computed the same block first, take that page: the
 // bytes are equal (X1), memory is saved, and chains stay whole in the pool's order.
-void SequenceCache::index_page(Sequence& s, std::uint32_t page) {
-  if (PageRef same = index_.insert(s.keys[page], s.table.ref(page))) s.table.replace(page, std::move(same));
+bool SequenceCache::index_page(Sequence& s, std::uint32_t page) {
+  PageRef same = index_.insert(s.keys[page], s.table.ref(page));
+  if (!same) return true;
+  s.table.replace(page, std::move(same));
+  return false;
 }
 
 // Says which blocks this sequence will compute: the whole ones of its known tokens.
@@ -70,10 +74,12 @@ void SequenceCache::forget_keys(Sequence& s, std::uint32_t first, std::uint32_t 
   }
 }
 
-void SequenceCache::add(SequenceId id, std::span<const std::int32_t> known, const kvstore::TenantSalt& salt) {
+void SequenceCache::add(SequenceId id, std::span<const std::int32_t> known, const kvstore::TenantSalt& salt,
+                        const KeepWish& keep) {
   LEADLINE_CHECK(!known.empty(), "a sequence without tokens");
   auto s = std::make_unique<Sequence>(PageTable(pool_));
   s->tokens.assign(known.begin(), known.end());
+  s->keep = keep;
   s->root = kvstore::root_key({.model_fingerprint = options_.model_fingerprint, .salt = salt});
   extend_keys(*s);
   LEADLINE_CHECK(sequences_.emplace(id, std::move(s)).second, "a sequence is added twice");
@@ -97,11 +103,51 @@ PrefixHit SequenceCache::peek(SequenceId id) const {
   return {m.pages * kPageTokens, m.held_pages, soon * kPageTokens};
 }
 
-PrefixHit SequenceCache::admit(SequenceId id) {
-  const PrefixHit hit = peek(id);
+std::span<const kvstore::BlockKey> SequenceCache::chain(SequenceId id) const {
+  const Sequence& s = at(id);
+  return usable_keys(s.keys, s.tokens.size());
+}
+
+const kvstore::BlockKey& SequenceCache::chain_root(SequenceId id) const {
+  return at(id).root;
+}
+
+std::size_t SequenceCache::known_tokens(SequenceId id) const {
+  return at(id).tokens.size();
+}
+
+// Fresh pages for staged blocks, for as long as they follow what the table has and there is room. They are
+// committed at once: the plan fills them before any of its rows reads them.
+std::uint32_t SequenceCache::restore_pages(Sequence& s, const StagedBlocks& staged) {
+  std::uint32_t restored = 0;
+  const auto usable = static_cast<std::uint32_t>(usable_keys(s.keys, s.tokens.size()).size());
+  for (std::uint32_t page = s.table.slots() / kPageTokens; page < std::min(usable, staged.end_page());
+       ++page) {
+    if (page < staged.first_page) break;  // the pages in between were evicted meanwhile
+    PageRef ref = index_.hold(s.keys[page]);
+    const bool fresh = !ref;
+    if (fresh) {
+      if (!make_free(1)) break;
+      ref = std::move(*pool_.allocate());
+      moves_.restores.push_back({staged.fetch, page - staged.first_page, ref.id()});
+      ++restored;
+    }
+    s.table.attach(std::move(ref), kPageTokens);
+    if (fresh) index_page(s, page);
+  }
+  if (restored > 0) s.moved_in = plan_;
+  return restored;
+}
+
+PrefixHit SequenceCache::admit(SequenceId id, const StagedBlocks& staged) {
+  PrefixHit hit = peek(id);
   Sequence& s = at(id);
   for (std::uint32_t i = 0; i < hit.tokens / kPageTokens; ++i)
     s.table.attach(index_.hold(s.keys[i]), kPageTokens);
+  if (staged.pages > 0) {
+    hit.restored_tokens = restore_pages(s, staged) * kPageTokens;
+    hit.tokens = s.table.slots();
+  }
   s.computed = hit.tokens;
   s.admitted = true;
   expect_keys(s);
@@ -134,7 +180,11 @@ void SequenceCache::commit(SequenceId id, std::span<const std::int32_t> tokens) 
   s.table.truncate(s.computed);
   extend_keys(s);
   if (!options_.prefix_reuse) return;
-  for (std::uint32_t page = before; page < s.computed / kPageTokens; ++page) index_page(s, page);
+  for (std::uint32_t page = before; page < s.computed / kPageTokens; ++page) {
+    if (!index_page(s, page) || !options_.seal_blocks || !s.keep.store) continue;
+    moves_.seals.push_back({s.table.page(page), page, s.keep.expires_unix_s, s.keys[page],
+                            page == 0 ? s.root : s.keys[page - 1]});
+  }
 }
 
 bool SequenceCache::swap_out(SequenceId id) {
@@ -194,6 +244,7 @@ void SequenceCache::fork(SequenceId from, SequenceId to) {
   // What is known but not computed is the first one's own: the second may go on differently.
   copy->tokens.assign(s.tokens.begin(), s.tokens.begin() + s.computed);
   copy->root = s.root;
+  copy->keep = s.keep;
   copy->keys.assign(s.keys.begin(),
                     s.keys.begin() + std::min<std::ptrdiff_t>(std::ssize(s.keys), s.computed / kPageTokens));
   copy->computed = s.computed;

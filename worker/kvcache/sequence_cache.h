@@ -14,7 +14,7 @@
 //   3. No move of a plan reads what an earlier one overwrote: sources of copies, host slots being read and
 //   pages
 //      that moves still write stay held until take_moves(). Executing swap_out, swap_in, copies, rows in that
-//      order is then safe.
+//      order is then safe. Seals are read before all of them, restores written after swap_in.
 //   4. Swapped out and in again, a sequence has the same slots with the same bytes, maybe on other pages.
 
 #include <cstdint>
@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "kvstore/block_key.h"
+#include "worker/kvcache/block_plan.h"
 #include "worker/kvcache/host_pages.h"
 #include "worker/kvcache/kv_layout.h"
 #include "worker/kvcache/page_pool.h"
@@ -39,11 +40,14 @@ struct SequenceCacheOptions {
   std::uint32_t host_pages = 0;   // swap slots; 0 = preemption always recomputes
   bool prefix_reuse = true;       // false: nothing enters the index
   std::string model_fingerprint;  // exactness X7
+  bool seal_blocks = false;       // committed pages go into the plan as BlockSeals
 };
 
 struct PlanMoves {  // StepPlan's lists, executed in this order
   std::vector<PageSwap> swap_out, swap_in;
   std::vector<PageCopy> copies;
+  std::vector<BlockSeal> seals;
+  std::vector<BlockRestore> restores;
   [[nodiscard]] bool empty() const { return swap_out.empty() && swap_in.empty() && copies.empty(); }
 };
 
@@ -53,6 +57,21 @@ struct PrefixHit {
   // Beyond the hit: tokens of whole pages that an admitted sequence on the device is about to compute. Who
   // waits for them computes nothing twice.
   std::uint32_t soon_tokens = 0;
+  std::uint32_t restored_tokens = 0;  // of the hit: admit put fetched blocks onto fresh pages for them
+};
+
+// What a sequence allows for blocks of pages that it computes.
+struct KeepWish {
+  bool store = true;                 // false: they never leave the device
+  std::uint64_t expires_unix_s = 0;  // 0 = never
+};
+
+// Blocks that every rank has fetched: pages [first_page, first_page + pages) of the sequence's chain.
+struct StagedBlocks {
+  std::uint32_t fetch = 0;
+  std::uint32_t first_page = 0;
+  std::uint32_t pages = 0;
+  [[nodiscard]] std::uint32_t end_page() const { return first_page + pages; }
 };
 
 struct CacheUsage {  // for metrics and the scheduler
@@ -69,11 +88,18 @@ class SequenceCache {
 
   // A waiting sequence becomes known; holds no page. `known` = prompt and the tokens generated so far; keys
   // are computed once here. REQUIRES: id not known, known not empty.
-  void add(SequenceId id, std::span<const std::int32_t> known, const kvstore::TenantSalt& salt);
+  void add(SequenceId id, std::span<const std::int32_t> known, const kvstore::TenantSalt& salt,
+           const KeepWish& keep = {});
   // What admit would find now. REQUIRES: added, not admitted. Looks only; O(hit pages).
   [[nodiscard]] PrefixHit peek(SequenceId id) const;
-  // Takes the pages of the longest hit; computed() == hit afterwards. REQUIRES: added, not admitted.
-  PrefixHit admit(SequenceId id);
+  // Keys that a hit may use, in order: whole pages before the last known token. Valid until the next call on
+  // this sequence.
+  [[nodiscard]] std::span<const kvstore::BlockKey> chain(SequenceId id) const;
+  [[nodiscard]] const kvstore::BlockKey& chain_root(SequenceId id) const;
+  [[nodiscard]] std::size_t known_tokens(SequenceId id) const;
+  // Takes the pages of the longest hit, and goes on with staged blocks where they join it: onto fresh pages,
+  // which the plan's restores fill. computed() == hit afterwards. REQUIRES: added, not admitted.
+  PrefixHit admit(SequenceId id, const StagedBlocks& staged = {});
   PrefixHit admit(SequenceId id, std::span<const std::int32_t> known, const kvstore::TenantSalt& salt) {
     add(id, known, salt);
     return admit(id);
@@ -112,7 +138,8 @@ class SequenceCache {
   // sequence.
   [[nodiscard]] std::span<const std::uint32_t> table(SequenceId id) const;
   [[nodiscard]] std::vector<PinnedPage> pin(SequenceId id);  // held by the caller while a step is in flight
-  [[nodiscard]] PlanMoves take_moves();                      // moves since the last call; ends the plan
+  [[nodiscard]] bool has_seals() const { return !moves_.seals.empty(); }
+  [[nodiscard]] PlanMoves take_moves();  // moves since the last call; ends the plan
   [[nodiscard]] CacheUsage usage() const;
 
  private:
@@ -121,7 +148,8 @@ class SequenceCache {
   [[nodiscard]] const Sequence& at(SequenceId id) const;
   [[nodiscard]] bool make_free(std::uint32_t pages);
   void extend_keys(Sequence& s) const;
-  void index_page(Sequence& s, std::uint32_t page);
+  bool index_page(Sequence& s, std::uint32_t page);
+  std::uint32_t restore_pages(Sequence& s, const StagedBlocks& staged);
   void expect_keys(Sequence& s);
   void forget_keys(Sequence& s, std::uint32_t first, std::uint32_t end);
 

@@ -71,10 +71,12 @@ LeadLoop::LeadLoop(LeadParts parts, LeadLimits limits)
 Result<void> LeadLoop::run() {
   while (!parts_.inbox.closed()) {
     const SteadyTime now = std::chrono::steady_clock::now();
-    take_inbox(live_.empty() ? patience(now) : milliseconds(0));
+    take_inbox(live_.empty() && !owes_a_plan() ? patience(now) : milliseconds(0));
     expire_deadlines(std::chrono::steady_clock::now());
-    if (drain_until_ && (live_.empty() || std::chrono::steady_clock::now() >= *drain_until_)) break;
-    if (live_.empty()) {  // between steps no collective would tell that a rank is gone
+    if (drain_until_ &&
+        ((live_.empty() && !owes_a_plan()) || std::chrono::steady_clock::now() >= *drain_until_))
+      break;
+    if (live_.empty() && !owes_a_plan()) {  // between steps no collective would tell that a rank is gone
       if (auto alive = parts_.ranks.check(); !alive)
         return monitoring::fail(Errc::rank_lost, alive.error().message);
       continue;
@@ -85,7 +87,8 @@ Result<void> LeadLoop::run() {
         worker::schedule(views(), {usage.available(), usage.host_free}, limits_.scheduler);
     const StepPlan next = plan(schedule);
     parts_.metrics.step[StepStage::plan].observe(seconds_between(planning, std::chrono::steady_clock::now()));
-    if (next.sequences.empty() && next.swap_out.empty() && next.swap_in.empty() && next.copies.empty()) {
+    if (next.sequences.empty() && next.swap_out.empty() && next.swap_in.empty() && next.copies.empty() &&
+        next.blocks.empty()) {
       take_inbox(milliseconds(5));  // nothing fits now: a cancel or a deadline changes that
       continue;
     }
@@ -144,8 +147,19 @@ void LeadLoop::accept(InboxGenerate item) {
   auto sequence = intake(item, limits_.intake);
   if (!sequence) return refuse(item, FinishReason::invalid, sequence.error().message);
   Sequence& added = table_.add(std::move(*sequence));
-  parts_.cache.add(added.id, added.tokens, added.salt);
+  add_to_cache(added);
   live_[added.id] = Live{SequenceState::waiting, step_};
+}
+
+void LeadLoop::add_to_cache(const Sequence& sequence) {
+  KeepWish keep;
+  keep.store = sequence.kv.store && (sequence.kv.compression.empty() || sequence.kv.compression == "exact");
+  if (sequence.kv.ttl_s > 0) keep.expires_unix_s = kvstore::unix_now_s() + sequence.kv.ttl_s;
+  parts_.cache.add(sequence.id, sequence.tokens, sequence.salt, keep);
+}
+
+bool LeadLoop::owes_a_plan() const {
+  return parts_.cache.has_seals() || (parts_.fetcher != nullptr && parts_.fetcher->owes_drops());
 }
 
 void LeadLoop::expire_deadlines(SteadyTime now) {
@@ -161,6 +175,8 @@ std::vector<SequenceView> LeadLoop::views() {
   std::size_t peeks = limits_.peeked_requests;
   for (const auto& [id, sequence] : table_.all()) {
     const Live& live = live_.at(id);
+    if (live.state == SequenceState::waiting && parts_.fetcher != nullptr && parts_.fetcher->holds(id))
+      continue;
     SequenceView view;
     view.id = id;
     view.state = live.state;
@@ -172,7 +188,7 @@ std::vector<SequenceView> LeadLoop::views() {
       if (peeks > 0) {
         --peeks;
         const PrefixHit hit = parts_.cache.peek(id);
-        view.computed_tokens = hit.tokens;
+        view.computed_tokens = parts_.fetcher == nullptr ? hit.tokens : parts_.fetcher->hit_tokens(id, hit);
         view.soon_tokens = hit.soon_tokens;
         view.device_pages = hit.held_pages;
       }
@@ -213,10 +229,28 @@ void LeadLoop::preempt(const Schedule& schedule) {
   for (SequenceId id : drop) {
     Sequence& sequence = *table_.find(id);
     parts_.cache.release(id);
-    parts_.cache.add(id, sequence.tokens, sequence.salt);
+    if (parts_.fetcher != nullptr) parts_.fetcher->forget(id);
+    add_to_cache(sequence);
     live_.at(id).state = SequenceState::waiting;
     parts_.metrics.preemptions[PreemptionKind::recompute].inc();
   }
+}
+
+void LeadLoop::admit(SequenceId id, SteadyTime now) {
+  PrefixStory story;
+  const PrefixHit hit = parts_.fetcher == nullptr ? parts_.cache.admit(id) : parts_.fetcher->admit(id, story);
+  live_.at(id).state = SequenceState::running;
+  Sequence& sequence = *table_.find(id);
+  if (sequence.first_scheduled) return;  // back after a drop: the first admission's numbers stand
+  sequence.first_scheduled = now;
+  sequence.cached_tokens = std::min(hit.tokens, sequence.prompt_tokens);
+  sequence.tier_tokens = story.tokens;
+  sequence.kv_wait_us = story.wait_us;
+  sequence.kv_recompute_us = story.recompute_us;
+  parts_.metrics.sequence_queue.observe(seconds_between(sequence.received, now));
+  parts_.metrics.sequence_tokens[TokenKind::prompt_cached].inc(sequence.cached_tokens);
+  parts_.metrics.sequence_tokens[TokenKind::prompt_computed].inc(sequence.prompt_tokens -
+                                                                 sequence.cached_tokens);
 }
 
 StepPlan LeadLoop::plan(const Schedule& schedule) {
@@ -229,16 +263,7 @@ StepPlan LeadLoop::plan(const Schedule& schedule) {
   for (SequenceId id : schedule.admit) {
     // Admitted in the same step, one before it may have the same prefix to compute.
     if (parts_.cache.peek(id).soon_tokens >= limits_.scheduler.min_chunk_tokens) continue;
-    const PrefixHit hit = parts_.cache.admit(id);
-    live_.at(id).state = SequenceState::running;
-    Sequence& sequence = *table_.find(id);
-    if (sequence.first_scheduled) continue;  // back after a drop: the first admission's numbers stand
-    sequence.first_scheduled = now;
-    sequence.cached_tokens = std::min(hit.tokens, sequence.prompt_tokens);
-    parts_.metrics.sequence_queue.observe(seconds_between(sequence.received, now));
-    parts_.metrics.sequence_tokens[TokenKind::prompt_cached].inc(sequence.cached_tokens);
-    parts_.metrics.sequence_tokens[TokenKind::prompt_computed].inc(sequence.prompt_tokens -
-                                                                   sequence.cached_tokens);
+    admit(id, now);
   }
   StepPlan next;
   next.step = step_;
@@ -268,6 +293,9 @@ StepPlan LeadLoop::plan(const Schedule& schedule) {
   next.swap_out = std::move(moves.swap_out);
   next.swap_in = std::move(moves.swap_in);
   next.copies = std::move(moves.copies);
+  next.blocks.seals = std::move(moves.seals);
+  next.blocks.restores = std::move(moves.restores);
+  if (parts_.fetcher != nullptr) parts_.fetcher->fill(next.blocks);
   return next;
 }
 
@@ -283,6 +311,13 @@ Result<void> LeadLoop::step(const StepPlan& plan) {
   for (const SequenceStep& rows : plan.sequences)  // of a round it is known below what stands
     if (rows.round.max_draft == 0) parts_.cache.commit(rows.sequence, rows.tokens);
   const SteadyTime executed = std::chrono::steady_clock::now();
+  if (parts_.fetcher != nullptr) {
+    parts_.fetcher->polled(plan.blocks, result->polled);
+    if (plan.sequences.size() == 1 && plan.sequences[0].tokens.size() >= kPageTokens)
+      parts_.fetcher->prefilled(static_cast<std::uint32_t>(plan.sequences[0].tokens.size()),
+                                plan.sequences[0].first_position,
+                                static_cast<double>(result->forward_us) * 1e-6);
+  }
   sample(plan, *result);
   const SteadyTime end = std::chrono::steady_clock::now();
   parts_.metrics.step[StepStage::announce].observe(seconds_between(start, announced));
@@ -372,6 +407,9 @@ void LeadLoop::finish(SequenceId id, FinishReason reason, std::string message, s
   finish.stop_token = stop_token;
   finish.prompt_tokens = sequence.prompt_tokens;
   finish.cached_tokens = sequence.cached_tokens;
+  finish.cached_memory_tokens = sequence.tier_tokens[0];
+  finish.cached_disk_tokens = sequence.tier_tokens[1];
+  finish.cached_redis_tokens = sequence.tier_tokens[2];
   finish.generated_tokens = sequence.generated() - sequence.resumed_tokens;
   finish.preemptions = sequence.preemptions;
   const SpeculationCounts speculation = director_.counts(id);
@@ -386,6 +424,7 @@ void LeadLoop::finish(SequenceId id, FinishReason reason, std::string message, s
   parts_.metrics.sequences_finished[end_of(reason)].inc();
   parts_.outbox.push_finish(sequence.link, std::move(finish));
   director_.forget(id);
+  if (parts_.fetcher != nullptr) parts_.fetcher->forget(id);
   parts_.cache.release(id);
   live_.erase(id);
   table_.erase(id);
@@ -409,6 +448,7 @@ void LeadLoop::publish_status() {
   status.waiting_tokens = waiting_tokens;
   status.pages_used = usage.used;
   status.pages_total = usage.pages;
+  if (parts_.fetcher != nullptr) parts_.fetcher->publish();
   const bool busy = !live_.empty();
   if (busy && !status.busy.load()) status.last_step_us = WorkerStatus::now_us();  // the wait begins now
   status.busy = busy;

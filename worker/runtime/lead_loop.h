@@ -18,6 +18,7 @@
 #include "monitoring/process_health.h"
 #include "transport/collective/communicator.h"
 #include "worker/kvcache/sequence_cache.h"
+#include "worker/runtime/prefix_fetcher.h"
 #include "worker/runtime/round_director.h"
 #include "worker/runtime/sequence_sampler.h"
 #include "worker/runtime/step_executor.h"
@@ -52,7 +53,8 @@ struct LeadParts {
   transport::Communicator& ranks;
   StepExecutor& executor;
   SequenceCache& cache;
-  PolicySlot* policy = nullptr;  // null: nobody drafts
+  PolicySlot* policy = nullptr;      // null: nobody drafts
+  PrefixFetcher* fetcher = nullptr;  // null: no store
 };
 
 class LeadLoop {
@@ -71,6 +73,9 @@ class LeadLoop {
 
   void take_inbox(std::chrono::milliseconds patience);
   void accept(InboxGenerate item);
+  void add_to_cache(const Sequence& sequence);
+  void admit(SequenceId id, SteadyTime now);
+  [[nodiscard]] bool owes_a_plan() const;  // without a sequence to run
   void expire_deadlines(SteadyTime now);
   [[nodiscard]] std::chrono::milliseconds patience(SteadyTime now) const;
   [[nodiscard]] std::vector<SequenceView> views();

@@ -32,7 +32,7 @@ StepExecutor::StepExecutor(Backend& backend, Transformer& transformer, KvPool& p
   host_ = std::make_unique_for_overwrite<std::byte[]>(geometry.host_pages * page_bytes);
 }
 
-Result<void> StepExecutor::move_pages(const StepPlan& plan) {
+Result<void> StepExecutor::swap_pages(const StepPlan& plan) {
   const std::uint32_t units = geometry_.units_per_page();
   const std::size_t unit_bytes = static_cast<std::size_t>(pool_.unit_bytes());
   const auto host_page = [&](HostPageId host) {
@@ -51,6 +51,20 @@ Result<void> StepExecutor::move_pages(const StepPlan& plan) {
         backend_.write_units(pool_, units_, host_page(swap.host));
     }
   }
+  return {};
+}
+
+// Sealed pages are read before anything is written; restored ones are written before copies and rows read
+// them.
+Result<void> StepExecutor::move_pages(const StepPlan& plan) {
+  const std::uint32_t units = geometry_.units_per_page();
+  if (!plan.blocks.empty() && mover_ == nullptr)
+    return monitoring::fail(Errc::configuration, "step plan: blocks without a store");
+  if (mover_ != nullptr)
+    if (auto begun = mover_->begin(plan.blocks); !begun) return begun;
+  if (auto swapped = swap_pages(plan); !swapped) return swapped;
+  if (mover_ != nullptr)
+    if (auto restored = mover_->restore(plan.blocks); !restored) return restored;
   for (const PageCopy& copy : plan.copies) {
     if (copy.from.value >= geometry_.pages) return bad_page("page", copy.from.value, geometry_.pages);
     if (copy.to.value >= geometry_.pages) return bad_page("page", copy.to.value, geometry_.pages);
@@ -139,10 +153,31 @@ void StepExecutor::add_rows(const StepPlan& plan, const StepResult& result) {
   }
 }
 
+// All ranks exchange what they have: a hit is as long as the shortest (trap T11).
+Result<void> StepExecutor::settle_blocks(const BlockPlan& plan, StepResult& result) {
+  if (mover_ == nullptr) return {};
+  if (!plan.polls.empty()) {
+    const std::vector<BlockPoll> mine = mover_->poll(plan.polls);
+    std::vector<BlockPoll> all(mine.size() * static_cast<std::size_t>(ranks_->size()));
+    auto gathered =
+        ranks_->all_gather(std::as_bytes(std::span(mine)), std::as_writable_bytes(std::span(all)), nullptr);
+    if (!gathered) return monitoring::fail(Errc::rank_lost, gathered.error().message);
+    result.polled = mine;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      BlockPoll& least = result.polled[i % mine.size()];
+      least.leading = std::min(least.leading, all[i].leading);
+      least.finished = std::min(least.finished, all[i].finished);
+    }
+  }
+  mover_->drop(plan.drops);
+  return {};
+}
+
 Result<StepResult> StepExecutor::execute(const StepPlan& plan, DraftChooser* chooser) {
   StepResult result;
   const auto start = std::chrono::steady_clock::now();
   if (auto moved = move_pages(plan); !moved) return tl::unexpected(moved.error());
+  if (auto settled = settle_blocks(plan.blocks, result); !settled) return tl::unexpected(settled.error());
   result.moves_us = us_since(start);
   if (auto gathered = gather_tables(plan); !gathered) return tl::unexpected(gathered.error());
   const auto draft_start = std::chrono::steady_clock::now();

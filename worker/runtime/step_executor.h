@@ -12,6 +12,7 @@
 
 #include "transport/collective/communicator.h"
 #include "worker/backend/backend.h"
+#include "worker/kvcache/block_mover.h"
 #include "worker/model/transformer.h"
 #include "worker/scheduler/step_plan.h"
 #include "worker/speculative/drafter.h"
@@ -32,6 +33,7 @@ struct StepResult {
   std::vector<std::int32_t> first_row;  // per sequence of the plan: its first row in logits, -1 = none wanted
   std::vector<DraftedRound> rounds;     // per sequence of the plan: what its round ran; no inputs without one
   std::uint64_t moves_us = 0, draft_us = 0, forward_us = 0;
+  std::vector<BlockPoll> polled;  // of the plan's polls: the least over all ranks
 };
 
 class StepExecutor {
@@ -39,12 +41,20 @@ class StepExecutor {
   StepExecutor(Backend& backend, Transformer& transformer, KvPool& pool, PageGeometry geometry,
                transport::Communicator& ranks);
 
+  // Before the first plan with blocks; both outlive this.
+  void use_blocks(BlockMover& mover, transport::Communicator& ranks) {
+    mover_ = &mover;
+    ranks_ = &ranks;
+  }
+
   // rank_lost from a collective; configuration if the plan names pages or layers that this rank does not
   // have. REQUIRES on rank 0, for a plan with rounds: a chooser.
   Result<StepResult> execute(const StepPlan& plan, DraftChooser* chooser = nullptr);
 
  private:
   Result<void> move_pages(const StepPlan& plan);
+  Result<void> swap_pages(const StepPlan& plan);
+  Result<void> settle_blocks(const BlockPlan& plan, StepResult& result);
   Result<void> gather_tables(const StepPlan& plan);
   Result<void> draft_rounds(const StepPlan& plan, DraftChooser* chooser, StepResult& result);
   void add_rows(const StepPlan& plan, const StepResult& result);
@@ -55,6 +65,8 @@ class StepExecutor {
   Transformer& transformer_;
   KvPool& pool_;
   const PageGeometry geometry_;
+  BlockMover* mover_ = nullptr;
+  transport::Communicator* ranks_ = nullptr;
   std::unique_ptr<std::byte[]> host_;  // (host_pages, units_per_page, unit_bytes), touched only when used
   // scratch of one step, owned by the step thread
   Drafter drafter_;

@@ -15,6 +15,8 @@
 #include "policy/fixed_policy.h"
 #include "transport/collective/bootstrap.h"
 #include "transport/collective/nccl_communicator.h"
+#include "worker/model/shard_plan.h"
+#include "worker/runtime/block_store.h"
 #include "worker/runtime/follow_loop.h"
 #include "worker/runtime/lead_loop.h"
 #include "worker/runtime/memory_plan.h"
@@ -69,6 +71,9 @@ class Rank {
   Result<void> warm_up();
   Result<void> lead();
   [[nodiscard]] Result<std::uint32_t> least_over_ranks(std::uint32_t mine);
+  Result<void> open_store();
+  void close_store();
+  [[nodiscard]] std::string fingerprint() const;
   [[nodiscard]] LeadLimits lead_limits() const;
 
   const WorkerConfig config_;
@@ -90,6 +95,9 @@ class Rank {
   std::unique_ptr<KvPool> pool_;
   PageGeometry geometry_;
   std::unique_ptr<StepExecutor> executor_;
+  std::unique_ptr<kvstore::TieredStore> store_;  // null: no tier is on
+  std::unique_ptr<BlockMover> mover_;
+  std::uint32_t first_kv_head_ = 0;
   std::atomic<bool> serving_{false};
 };
 
@@ -111,6 +119,7 @@ Result<void> Rank::start() {
   if (auto loaded = load_model(); !loaded) return loaded;
   set_phase(StartupPhase::warming, WorkerPhase::warming);
   if (auto sized = size_memory(); !sized) return sized;
+  if (auto opened = open_store(); !opened) return opened;
   return warm_up();
 }
 
@@ -287,8 +296,7 @@ Result<void> Rank::lead() {
     metrics_.links_ended[end_of(why.code)].inc();
   };
   transport::Welcome& identity = options.identity;
-  identity.model_fingerprint =
-      transformer_->fingerprint() + "-kv-" + std::string(transport::name_of(kv_dtype_));
+  identity.model_fingerprint = fingerprint();
   identity.served_model_name =
       config_.served_model_name.empty()
           ? std::filesystem::weakly_canonical(config_.model_directory).filename().string()
@@ -303,6 +311,7 @@ Result<void> Rank::lead() {
   cache_options.host_pages = geometry_.host_pages;
   cache_options.prefix_reuse = config_.prefix_cache;
   cache_options.model_fingerprint = identity.model_fingerprint;
+  cache_options.seal_blocks = store_ != nullptr;
   SequenceCache cache(cache_options);
   publish_config_info(
       registry_, {identity.served_model_name, config_.weights, std::string(transport::name_of(kv_dtype_)),
@@ -311,8 +320,18 @@ Result<void> Rank::lead() {
   auto policy = policy_from_text(config_.speculation);
   if (!policy) return tl::unexpected(policy.error());
   PolicySlot slot(std::move(*policy));
-  LeadLoop loop({inbox_, outbox_, status_, metrics_, health_, *ranks_, *executor_, cache, &slot},
-                lead_limits());
+  std::unique_ptr<PrefixFetcher> fetcher;
+  if (store_ != nullptr) {
+    PrefixFetcherOptions fetching;
+    fetching.local_kv_heads = geometry_.local_kv_heads;
+    fetching.first_kv_head = first_kv_head_;
+    fetcher = std::make_unique<PrefixFetcher>(*store_, *mover_, cache, fetching,
+                                              PrefixFetcherMetrics::create(registry_));
+    store_->set_notifier([this] { inbox_.poke(); });
+  }
+  LeadLoop loop(
+      {inbox_, outbox_, status_, metrics_, health_, *ranks_, *executor_, cache, &slot, fetcher.get()},
+      lead_limits());
   auto service = ControlService::open(std::move(options), inbox_, outbox_, status_);
   if (!service) return tl::unexpected(service.error());
   outbox_.set_notifier([&control = **service](LinkId link) { control.flush(link); });
@@ -326,12 +345,50 @@ Result<void> Rank::lead() {
   (*service)->announce_status();
   if (done) (*service)->shut_down(std::chrono::milliseconds(2'000));
   outbox_.set_notifier(nullptr);
+  close_store();
   return done;
+}
+
+std::string Rank::fingerprint() const {
+  return transformer_->fingerprint() + "-kv-" + std::string(transport::name_of(kv_dtype_));
+}
+
+Result<void> Rank::open_store() {
+  if (!config_.prefix_cache) return {};
+  kvstore::StoreMetrics metrics =
+      leads() ? kvstore::StoreMetrics::create(registry_) : kvstore::StoreMetrics{};
+  auto store = open_block_store(config_, ranks_->size(), std::move(metrics));
+  if (!store) return tl::unexpected(store.error());
+  store_ = std::move(*store);
+  if (store_ == nullptr) return {};
+  auto shard = ShardPlan::make(model_, ranks_->rank(), ranks_->size());
+  if (!shard) return tl::unexpected(shard.error());
+  first_kv_head_ = static_cast<std::uint32_t>(shard->kv_heads.begin);
+  BlockGeometry geometry;
+  geometry.layers = geometry_.layers;
+  geometry.local_kv_heads = geometry_.local_kv_heads;
+  geometry.first_kv_head = first_kv_head_;
+  geometry.pages = geometry_.pages;
+  geometry.head_dim = static_cast<std::uint32_t>(model_.head_dim);
+  geometry.fingerprint = fingerprint();
+  geometry.layout = std::string(backend_->name());
+  mover_ = std::make_unique<BlockMover>(*backend_, *pool_, *store_, std::move(geometry));
+  executor_->use_blocks(*mover_, *ranks_);
+  return {};
+}
+
+// What waits to be stored is what the next start finds.
+void Rank::close_store() {
+  constexpr std::chrono::milliseconds kPatience{5'000};
+  if (store_ != nullptr) store_->close(kPatience);
 }
 
 Result<void> Rank::serve() {
   serving_ = true;
-  return leads() ? lead() : follow(*ranks_, *executor_);
+  if (leads()) return lead();
+  auto done = follow(*ranks_, *executor_);
+  close_store();
+  return done;
 }
 
 void Rank::end_requested(int times) {

@@ -124,6 +124,38 @@ SequenceStep read_sequence(Reader& r) {
   return s;
 }
 
+void write_blocks(Writer& w, const BlockPlan& b) {
+  w.list(b.seals, kMaxPlanMoves);
+  w.list(b.restores, kMaxPlanMoves);
+  w.list(b.polls, kMaxPlanMoves);
+  w.list(b.drops, kMaxPlanMoves);
+  LEADLINE_CHECK(b.starts.size() <= kMaxPlanSequences, "a step plan beyond its limits");
+  w.value(static_cast<std::uint32_t>(b.starts.size()));
+  for (const BlockFetchStart& start : b.starts) {
+    w.value(start.fetch);
+    w.value(start.first_depth);
+    w.value(start.deadline_us);
+    w.value(start.parent);
+    w.list(start.keys, kMaxPlanTablePages);
+  }
+}
+
+void read_blocks(Reader& r, BlockPlan& b) {
+  r.list(b.seals, "seals", kMaxPlanMoves);
+  r.list(b.restores, "restores", kMaxPlanMoves);
+  r.list(b.polls, "polls", kMaxPlanMoves);
+  r.list(b.drops, "drops", kMaxPlanMoves);
+  const std::uint32_t starts = r.count("starts", kMaxPlanSequences);
+  for (std::uint32_t i = 0; i < starts && !r.failed(); ++i) {
+    BlockFetchStart& start = b.starts.emplace_back();
+    start.fetch = r.value<std::uint32_t>("fetch");
+    start.first_depth = r.value<std::uint32_t>("first_depth");
+    start.deadline_us = r.value<std::uint32_t>("deadline");
+    start.parent = r.value<kvstore::BlockKey>("parent");
+    r.list(start.keys, "keys", kMaxPlanTablePages);
+  }
+}
+
 }  // namespace
 
 std::vector<std::byte> to_bytes(const StepPlan& plan) {
@@ -136,6 +168,7 @@ std::vector<std::byte> to_bytes(const StepPlan& plan) {
   LEADLINE_CHECK(plan.sequences.size() <= kMaxPlanSequences, "a step plan beyond its limits");
   w.value(static_cast<std::uint32_t>(plan.sequences.size()));
   for (const SequenceStep& s : plan.sequences) write_sequence(w, s);
+  write_blocks(w, plan.blocks);
   return std::move(w.bytes);
 }
 
@@ -149,6 +182,7 @@ Result<StepPlan> step_plan_from_bytes(std::span<const std::byte> bytes) {
   r.list(plan.copies, "copies", kMaxPlanMoves);
   const std::uint32_t sequences = r.count("sequences", kMaxPlanSequences);
   for (std::uint32_t i = 0; i < sequences && !r.failed(); ++i) plan.sequences.push_back(read_sequence(r));
+  read_blocks(r, plan.blocks);
   if (r.left() != 0) r.wrong("end", "has bytes left over:", r.left());
   if (r.failed()) return monitoring::fail(Errc::malformed_file, r.error());
   return plan;

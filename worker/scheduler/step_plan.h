@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "worker/errc.h"
+#include "worker/kvcache/block_plan.h"
 #include "worker/kvcache/page.h"
 #include "worker/sequence_id.h"
 
@@ -41,6 +42,7 @@ struct StepPlan {
   std::uint64_t step = 0;
   std::vector<PageSwap> swap_out, swap_in;
   std::vector<PageCopy> copies;
+  BlockPlan blocks;  // sealed before anything else, restored after swap_in
   std::vector<SequenceStep> sequences;
   friend bool operator==(const StepPlan&, const StepPlan&) = default;
 };
@@ -55,8 +57,9 @@ inline constexpr std::uint32_t kMaxPlanDraft = 64;             // of one sequenc
 
 // Little endian: u32 magic "LSP2", u64 step, swap_out, swap_in, copies (each u32 count, then pairs of u32),
 // u32 count of sequences, and per sequence: u64 id, u32 first_position, u32 kv_before, u8 logits, round (u16
-// exit, u16 max_draft, u8 climb), tokens (u32 count, i32 each), table (u32 count, u32 each). Between ranks of
-// one build only.
+// exit, u16 max_draft, u8 climb), tokens (u32 count, i32 each), table (u32 count, u32 each);
+// then blocks: seals, restores, polls, drops (each u32 count and the values as they lie), starts (u32 count;
+// each: fetch, first_depth, deadline, parent, keys). Between ranks of one build only.
 std::vector<std::byte> to_bytes(const StepPlan& plan);
 // malformed_file, with the field and value: short, trailing bytes, a count beyond its limit, no tokens,
 // unknown logits, a round beyond its limits or of several tokens, or a table that does not hold kv_before +

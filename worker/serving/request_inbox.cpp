@@ -35,6 +35,14 @@ void RequestInbox::push_drain() {
   push(InboxDrain{});
 }
 
+void RequestInbox::poke() {
+  {
+    std::lock_guard lock(mutex_);
+    poked_ = true;
+  }
+  arrived_.notify_all();
+}
+
 void RequestInbox::close() {
   {
     std::lock_guard lock(mutex_);
@@ -45,7 +53,9 @@ void RequestInbox::close() {
 
 std::vector<InboxItem> RequestInbox::take(std::chrono::milliseconds patience) {
   std::unique_lock lock(mutex_);
-  if (patience.count() > 0) arrived_.wait_for(lock, patience, [&] { return closed_ || !items_.empty(); });
+  if (patience.count() > 0)
+    arrived_.wait_for(lock, patience, [&] { return closed_ || poked_ || !items_.empty(); });
+  poked_ = false;
   requests_ = 0;
   return std::exchange(items_, {});
 }

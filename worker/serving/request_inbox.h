@@ -52,6 +52,7 @@ class RequestInbox {
   void push_cancel(LinkId link, transport::RequestId request);
   void push_link_lost(LinkId link);
   void push_drain();
+  void poke();   // wakes the taker: something else than a message happened
   void close();  // wakes the taker; everything is handed back from now on
 
   // All items so far; waits at most `patience` for the first one (0 = does not wait).
@@ -70,6 +71,7 @@ class RequestInbox {
   std::size_t requests_ = 0;  // InboxGenerate among items_
   bool closed_ = false;
   bool draining_ = false;
+  bool poked_ = false;
 };
 
 }  // namespace leadline::worker

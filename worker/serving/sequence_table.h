@@ -42,7 +42,10 @@ struct Sequence {
   std::optional<SteadyTime> deadline;
   // progress
   std::vector<std::int32_t> tokens;  // prompt, then generated
-  std::uint32_t cached_tokens = 0;   // prompt tokens taken from the prefix cache at first admission
+  std::uint32_t cached_tokens = 0;   // prompt tokens taken from the prefix cache or a tier at first admission
+  std::array<std::uint32_t, 3> tier_tokens{};  // of these, from memory, disk and Redis
+  std::uint64_t kv_wait_us = 0;                // looking for them and fetching them
+  std::uint64_t kv_recompute_us = 0;           // what computing them was expected to take
   std::uint32_t preemptions = 0;
   std::optional<SteadyTime> first_scheduled, first_token, last_token;
 

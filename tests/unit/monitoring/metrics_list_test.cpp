@@ -11,8 +11,10 @@
 #include <sstream>
 
 #include "coordinator/coordinator_metrics.h"
+#include "kvstore/store_metrics.h"
 #include "monitoring/metrics.h"
 #include "monitoring/process_metrics.h"
+#include "worker/runtime/prefix_fetcher_metrics.h"
 #include "worker/runtime/worker_metrics.h"
 
 namespace leadline {
@@ -35,6 +37,8 @@ std::unique_ptr<monitoring::MetricsRegistry> worker_registry() {
   monitoring::register_process_metrics(*registry, "worker");
   worker::WorkerMetrics::create(*registry, health);
   worker::publish_config_info(*registry, {});
+  kvstore::StoreMetrics::create(*registry);
+  worker::PrefixFetcherMetrics::create(*registry);
   return registry;
 }
 

@@ -11,6 +11,14 @@ StepPlan example() {
   plan.swap_out = {{PageId{1}, HostPageId{2}}};
   plan.swap_in = {{PageId{3}, HostPageId{4}}, {PageId{5}, HostPageId{6}}};
   plan.copies = {{PageId{7}, PageId{8}}};
+  kvstore::BlockKey key, parent;
+  key.bytes.fill(3);
+  parent.bytes.fill(4);
+  plan.blocks.seals = {{PageId{9}, 2, 1'900'000'000, key, parent}};
+  plan.blocks.starts = {{5, 1, 20'000, parent, {key, parent}}};
+  plan.blocks.restores = {{5, 1, PageId{11}}};
+  plan.blocks.polls = {5};
+  plan.blocks.drops = {4, 3};
   plan.sequences.push_back({.sequence = SequenceId{9},
                             .tokens = {1, -2, 3},
                             .first_position = 20,
@@ -86,7 +94,7 @@ TEST(StepPlan, CountsThatLieAllocateNothing) {
             "step plan: swap_out has too many entries: 16711680");
   bytes = to_bytes(StepPlan{});
   bytes[sequences_count + 1] = std::byte{0x10};
-  EXPECT_EQ(step_plan_from_bytes(bytes).error().message, "step plan: sequence is cut short 0");
+  EXPECT_EQ(step_plan_from_bytes(bytes).error().message, "step plan: round.max_draft is cut short 1");
   bytes = to_bytes(example());
   bytes.push_back(std::byte{0});
   EXPECT_EQ(step_plan_from_bytes(bytes).error().message, "step plan: end has bytes left over: 1");

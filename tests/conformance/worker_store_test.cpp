@@ -1,0 +1,243 @@
+// KV that outlives the request, held with ==: tokens and logprobs after a hit from any tier equal those
+// computed fresh, across turns, restarts and rank counts; and what must not be shared is not. Device pages
+// are few here, so that what comes back really comes from a tier.
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "tests/support/scratch_directory.h"
+#include "tests/support/worker_harness.h"
+
+namespace leadline::tests {
+namespace {
+
+using transport::Generate;
+
+// A chat of several turns: each prompt is the one before, its answer, and something new.
+struct Chat {
+  std::vector<std::int32_t> history;
+  std::vector<Answer> answers;
+};
+
+Generate turn_of(const std::vector<std::int32_t>& history, int number) {
+  Generate g;
+  g.prompt = history;
+  g.max_tokens = 20;
+  g.ignore_eos = true;
+  g.sampling.seed = 77 + static_cast<std::uint64_t>(number);
+  g.sampling.temperature = number % 2 == 0 ? 0.0F : 0.8F;
+  g.sampling.top_logprobs = 3;
+  return g;
+}
+
+// `between` runs after every turn: pushes the pages out, restarts, damages.
+template <typename Between>
+Chat chat(int number, std::unique_ptr<WorkerHarness>& worker, const Between& between, int turns = 4) {
+  Chat c;
+  for (int t = 0; t < turns; ++t) {
+    const std::vector<std::int32_t> more = sample_prompt(100 * number + t, t == 0 ? 150 : 37);
+    c.history.insert(c.history.end(), more.begin(), more.end());
+    c.answers.push_back(worker->run({turn_of(c.history, number)}).front());
+    for (const auto& token : c.answers.back().tokens) c.history.push_back(token.token);
+    between();
+  }
+  return c;
+}
+
+const Chat& fresh(int number) {
+  static std::map<int, Chat> chats;
+  const auto it = chats.find(number);
+  if (it != chats.end()) return it->second;
+  HarnessOptions options;
+  options.prefix_cache = false;
+  auto worker = std::make_unique<WorkerHarness>(options);
+  return chats[number] = chat(number, worker, [] {});
+}
+
+void expect_same(const Chat& got, const Chat& want) {
+  ASSERT_EQ(got.answers.size(), want.answers.size());
+  for (std::size_t i = 0; i < want.answers.size(); ++i) {
+    SCOPED_TRACE("turn " + std::to_string(i));
+    ASSERT_EQ(got.answers[i].tokens.size(), want.answers[i].tokens.size());
+    for (std::size_t t = 0; t < want.answers[i].tokens.size(); ++t)
+      ASSERT_TRUE(got.answers[i].tokens[t] == want.answers[i].tokens[t]) << "token " << t;
+  }
+}
+
+struct Cached {
+  std::uint32_t memory = 0, disk = 0, redis = 0;
+};
+Cached cached(const Chat& c) {
+  Cached sum;
+  for (const Answer& a : c.answers) {
+    sum.memory += a.finish.cached_memory_tokens;
+    sum.disk += a.finish.cached_disk_tokens;
+    sum.redis += a.finish.cached_redis_tokens;
+  }
+  return sum;
+}
+
+// Another request that needs nearly all pages: the chat's leave the device.
+void flush_device(WorkerHarness& worker) {
+  static int number = 5000;
+  Generate g;
+  g.prompt = sample_prompt(++number, 447);
+  g.max_tokens = 2;
+  g.ignore_eos = true;
+  g.kv.store = false;
+  worker.run({g});
+  worker.wait_stored();
+}
+
+HarnessOptions small_pool() {
+  HarnessOptions options;
+  options.pages = 29;  // flush_device fills them all
+  options.host_pages = 0;
+  options.max_model_len = 450;
+  return options;
+}
+
+class FromMemory : public ::testing::TestWithParam<int> {};
+TEST_P(FromMemory, EveryTurnReturnsTheSameBits) {
+  HarnessOptions options = small_pool();
+  options.ranks = GetParam();
+  options.kv_memory_bytes = 256 << 20;
+  auto worker = std::make_unique<WorkerHarness>(options);
+  const Chat c = chat(1, worker, [&] { flush_device(*worker); });
+  expect_same(c, fresh(1));
+  EXPECT_GT(cached(c).memory, 300U) << "it must have come from memory";
+}
+INSTANTIATE_TEST_SUITE_P(Ranks, FromMemory, ::testing::Values(1, 2, 4));
+
+TEST(WorkerStore, TurnsOverDiskSurviveRestartsAndOtherRankCounts) {
+  const ScratchDirectory disk;
+  HarnessOptions options = small_pool();
+  options.kv_disk_directory = disk.path();
+  auto worker = std::make_unique<WorkerHarness>(options);
+  const int ranks[] = {2, 4, 1, 2};
+  int restarts = 0;
+  const Chat c = chat(2, worker, [&] {
+    worker.reset();  // drains: what waits is stored
+    options.ranks = ranks[restarts++];
+    worker = std::make_unique<WorkerHarness>(options);
+  });
+  expect_same(c, fresh(2));
+  EXPECT_GT(cached(c).disk, 300U) << "it must have come from disk";
+  EXPECT_EQ(c.answers[1].finish.cached_tokens, c.answers[1].finish.cached_disk_tokens);
+  EXPECT_GT(c.answers[1].finish.cached_disk_tokens, 140U);
+}
+
+TEST(WorkerStore, AFullBatchOfChatsSpillsAndReturns) {
+  const ScratchDirectory disk;
+  HarnessOptions options = small_pool();
+  options.pages = 40;
+  options.kv_memory_bytes = 8 << 20;  // some of it only
+  options.kv_disk_directory = disk.path();
+  WorkerHarness worker(options);
+  std::vector<std::vector<std::int32_t>> histories;
+  for (int i = 0; i < 8; ++i) histories.push_back(sample_prompt(300 + i, 120));
+  std::vector<std::vector<Answer>> rounds;
+  for (int round = 0; round < 3; ++round) {
+    std::vector<Generate> requests;
+    for (int i = 0; i < 8; ++i) requests.push_back(turn_of(histories[static_cast<std::size_t>(i)], i));
+    rounds.push_back(worker.run(requests));
+    for (std::size_t i = 0; i < 8; ++i) {
+      for (const auto& token : rounds.back()[i].tokens) histories[i].push_back(token.token);
+      const auto more = sample_prompt(static_cast<int>(900 + 10 * static_cast<std::size_t>(round) + i), 20);
+      histories[i].insert(histories[i].end(), more.begin(), more.end());
+    }
+    worker.wait_stored();
+  }
+  HarnessOptions plain;
+  plain.prefix_cache = false;
+  WorkerHarness reference(plain);
+  std::vector<std::vector<std::int32_t>> again;
+  for (int i = 0; i < 8; ++i) again.push_back(sample_prompt(300 + i, 120));
+  std::uint32_t from_tiers = 0;
+  for (int round = 0; round < 3; ++round) {
+    std::vector<Generate> requests;
+    for (int i = 0; i < 8; ++i) requests.push_back(turn_of(again[static_cast<std::size_t>(i)], i));
+    const auto want = reference.run(requests);
+    for (std::size_t i = 0; i < 8; ++i) {
+      const Answer& got = rounds[static_cast<std::size_t>(round)][i];
+      ASSERT_EQ(got.tokens.size(), want[i].tokens.size());
+      for (std::size_t t = 0; t < want[i].tokens.size(); ++t)
+        ASSERT_TRUE(got.tokens[t] == want[i].tokens[t])
+            << "round " << round << " chat " << i << " token " << t;
+      from_tiers += got.finish.cached_memory_tokens + got.finish.cached_disk_tokens;
+      for (const auto& token : want[i].tokens) again[i].push_back(token.token);
+      const auto more = sample_prompt(static_cast<int>(900 + 10 * static_cast<std::size_t>(round) + i), 20);
+      again[i].insert(again[i].end(), more.begin(), more.end());
+    }
+  }
+  EXPECT_GT(from_tiers, 200U);
+}
+
+TEST(WorkerStore, DamagedBlocksAreMissesNeverWrongAnswers) {
+  const ScratchDirectory disk;
+  HarnessOptions options = small_pool();
+  options.kv_disk_directory = disk.path();
+  auto worker = std::make_unique<WorkerHarness>(options);
+  int damage = 0;
+  const Chat c = chat(3, worker, [&] {
+    worker.reset();
+    for (const auto& file : std::filesystem::recursive_directory_iterator(disk.path() + "/v1/blocks")) {
+      if (!file.is_regular_file() || ++damage % 3 != 0) continue;
+      std::fstream bytes(file.path(), std::ios::in | std::ios::out | std::ios::binary);
+      bytes.seekp(200 + 977 * (damage % 40));
+      bytes.put('\x5A');
+    }
+    worker = std::make_unique<WorkerHarness>(options);
+  });
+  EXPECT_GT(damage, 20);
+  expect_same(c, fresh(3));
+}
+
+TEST(WorkerStore, AnotherTenantFindsNothing) {
+  const ScratchDirectory disk;
+  HarnessOptions options = small_pool();
+  options.kv_memory_bytes = 64 << 20;
+  options.kv_disk_directory = disk.path();
+  WorkerHarness worker(options);
+  Generate mine = turn_of(sample_prompt(40, 200), 0);
+  mine.tenant_salt.fill(1);
+  const Answer first = worker.run({mine}).front();
+  flush_device(worker);
+  Generate guess = mine;
+  guess.tenant_salt.fill(2);
+  const Answer other = worker.run({guess}).front();
+  EXPECT_EQ(other.finish.cached_tokens, 0U) << "the same tokens of another tenant";
+  flush_device(worker);
+  EXPECT_GT(worker.run({mine}).front().finish.cached_memory_tokens, 100U);
+}
+
+TEST(WorkerStore, WhatMayNotBeStoredIsNot) {
+  const ScratchDirectory disk;
+  HarnessOptions options = small_pool();
+  options.kv_disk_directory = disk.path();
+  WorkerHarness worker(options);
+  Generate secret = turn_of(sample_prompt(41, 200), 0);
+  secret.kv.store = false;
+  worker.run({secret});
+  flush_device(worker);
+  EXPECT_EQ(worker.run({secret}).front().finish.cached_tokens, 0U);
+  EXPECT_TRUE(std::filesystem::is_empty(disk.path() + "/v1/blocks"));
+}
+
+TEST(WorkerStore, AHitEndsBeforeTheLastPromptToken) {
+  HarnessOptions options = small_pool();
+  options.kv_memory_bytes = 64 << 20;
+  WorkerHarness worker(options);
+  const Generate g = turn_of(sample_prompt(42, 160), 0);  // ten whole pages
+  const Answer first = worker.run({g}).front();
+  flush_device(worker);
+  const Answer second = worker.run({g}).front();
+  EXPECT_EQ(second.finish.cached_memory_tokens, 144U);
+  ASSERT_EQ(first.tokens.size(), second.tokens.size());
+  for (std::size_t t = 0; t < first.tokens.size(); ++t) EXPECT_TRUE(first.tokens[t] == second.tokens[t]);
+}
+
+}  // namespace
+}  // namespace leadline::tests

@@ -1,0 +1,49 @@
+#include "worker/runtime/block_store.h"
+
+#include "kvstore/disk_tier.h"
+#include "kvstore/memory_tier.h"
+#include "monitoring/log.h"
+
+namespace leadline::worker {
+namespace {
+
+kvstore::TierEvents events_of(const kvstore::TierMetrics& m) {
+  kvstore::TierEvents events;
+  events.evicted = [evictions = m.evictions](std::uint32_t reads, std::uint64_t) {
+    evictions[kvstore::reads_class(reads)].inc();
+  };
+  events.reused_after_eviction = [histogram = m.evict_to_reuse_seconds](double s) { histogram.observe(s); };
+  return events;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<kvstore::TieredStore>> open_block_store(const WorkerConfig& config, int ranks,
+                                                               kvstore::StoreMetrics metrics) {
+  std::vector<std::unique_ptr<kvstore::Tier>> tiers;
+  if (config.kv_memory_bytes > 0) {
+    kvstore::MemoryTierOptions options;
+    options.capacity_bytes = static_cast<std::uint64_t>(config.kv_memory_bytes / ranks);
+    options.events = events_of(metrics.of(kvstore::TierKind::memory));
+    tiers.push_back(std::make_unique<kvstore::MemoryTier>(std::move(options)));
+  }
+  if (!config.kv_disk_directory.empty() && config.kv_disk_bytes > 0) {
+    kvstore::DiskTierOptions options;
+    options.directory = config.kv_disk_directory;
+    options.capacity_bytes = static_cast<std::uint64_t>(config.kv_disk_bytes);
+    options.events = events_of(metrics.of(kvstore::TierKind::disk));
+    options.log = [](std::string_view what, std::string_view why) {
+      monitoring::log_warn("KV disk", {{"what", what}, {"why", why}});
+    };
+    auto disk = kvstore::DiskTier::open(std::move(options));
+    if (disk)
+      tiers.push_back(std::move(*disk));
+    else  // served without: a cache must not keep a server from starting
+      monitoring::log_error("KV disk is off", {{"why", disk.error().message}});
+  }
+  if (tiers.empty()) return std::unique_ptr<kvstore::TieredStore>();
+  return std::make_unique<kvstore::TieredStore>(std::move(tiers), kvstore::TieredStoreOptions{},
+                                                std::move(metrics));
+}
+
+}  // namespace leadline::worker

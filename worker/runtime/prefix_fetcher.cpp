@@ -1,0 +1,221 @@
+#include "worker/runtime/prefix_fetcher.h"
+
+#include <algorithm>
+
+namespace leadline::worker {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using kvstore::kTierKinds;
+using kvstore::TierKind;
+
+double now_s() {
+  return std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
+}
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+}  // namespace
+
+PrefixFetcher::PrefixFetcher(kvstore::TieredStore& store, BlockMover& mover, SequenceCache& cache,
+                             PrefixFetcherOptions options, PrefixFetcherMetrics metrics)
+    : store_(store), mover_(mover), cache_(cache), options_(options), metrics_(std::move(metrics)) {}
+
+std::size_t PrefixFetcher::active() const {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(entries_, [](const auto& e) { return e.second.stage != Stage::none; }));
+}
+
+bool PrefixFetcher::waits() const {
+  return std::ranges::any_of(entries_, [](const auto& e) {
+    return e.second.stage != Stage::none && e.second.stage != Stage::staged;
+  });
+}
+
+bool PrefixFetcher::holds(SequenceId id) {
+  auto it = entries_.find(id);
+  if (it == entries_.end()) {
+    if (active() >= options_.max_fetches) return waits();  // all places hold staged blocks: go on without
+    const PrefixHit hit = cache_.peek(id);
+    const std::uint32_t pages = hit.tokens / kPageTokens;
+    if (hit.soon_tokens > 0)
+      return false;  // another computes it now: the scheduler has this one wait for that
+    if (cache_.chain(id).size() > pages) {
+      begin_survey(id, entries_[id], pages);
+    } else {
+      entries_[id].stage = Stage::none;
+    }
+    it = entries_.find(id);
+  }
+  Entry& e = it->second;
+  if (e.stage == Stage::surveying) {
+    if (e.survey->finished.load()) {
+      choose(id, e);
+    } else if (Clock::now() >= e.deadline) {
+      e.stage = Stage::none;
+    }
+  }
+  return e.stage != Stage::none && e.stage != Stage::staged;
+}
+
+void PrefixFetcher::begin_survey(SequenceId id, Entry& e, std::uint32_t device_pages) {
+  const std::span<const kvstore::BlockKey> keys = cache_.chain(id).subspan(device_pages);
+  e.stage = Stage::surveying;
+  e.first_page = device_pages;
+  e.began = Clock::now();
+  e.deadline = e.began + options_.survey_deadline;
+  e.survey = store_.survey({keys.begin(), keys.end()}, static_cast<std::uint16_t>(options_.first_kv_head),
+                           e.deadline);
+}
+
+void PrefixFetcher::choose(SequenceId id, Entry& e) {
+  std::vector<kvstore::HitPiece> pieces;
+  for (const TierKind tier : e.survey->tiers) {
+    const auto number = static_cast<std::uint8_t>(tier);
+    if (pieces.empty() || pieces.back().tier != number) pieces.push_back({number, 0, 0, 0});
+    pieces.back().tokens += kPageTokens;
+    pieces.back().blocks += 1;
+    pieces.back().bytes += mover_.payload_bytes() * options_.local_kv_heads;
+  }
+  e.survey.reset();
+  const auto known = static_cast<std::uint32_t>(cache_.known_tokens(id));
+  e.choice = chooser_.choose(pieces, e.first_page * kPageTokens, known, now_s());
+  count(e, pieces);
+  if (e.choice.blocks == 0) {
+    e.stage = Stage::none;
+    if (!pieces.empty()) e.waited_s = seconds_since(e.began);
+    return;
+  }
+  std::uint32_t covered = 0;
+  for (const kvstore::HitPiece& piece : pieces) {
+    if (covered >= e.choice.blocks) break;
+    e.last_tier = piece.tier;
+    covered += piece.blocks;
+  }
+  e.pages = e.choice.blocks;
+  e.stage = Stage::starting;
+}
+
+void PrefixFetcher::count(const Entry& e, std::span<const kvstore::HitPiece> pieces) const {
+  std::uint32_t before = 0;
+  for (const kvstore::HitPiece& piece : pieces) {
+    const std::uint32_t taken = std::min(piece.blocks, e.choice.blocks - std::min(before, e.choice.blocks));
+    const FetchDecision decision = taken == piece.blocks ? FetchDecision::fetch
+                                   : taken > 0           ? FetchDecision::part
+                                                         : FetchDecision::recompute;
+    metrics_.decisions[piece.tier][decision].inc();
+    before += piece.blocks;
+  }
+}
+
+void PrefixFetcher::fill(BlockPlan& plan) {
+  plan.drops.insert(plan.drops.end(), drops_.begin(), drops_.end());
+  drops_.clear();
+  for (auto& [id, e] : entries_) {
+    if (e.stage == Stage::starting) {
+      const std::span<const kvstore::BlockKey> keys = cache_.chain(id);
+      BlockFetchStart start;
+      start.fetch = e.fetch = next_fetch_++;
+      start.first_depth = e.first_page;
+      const double longest = std::chrono::duration<double>(options_.longest_fetch).count();
+      start.deadline_us = static_cast<std::uint32_t>(std::min(e.choice.deadline_s, longest) * 1e6);
+      start.parent = e.first_page == 0 ? cache_.chain_root(id) : keys[e.first_page - 1];
+      const auto wanted =
+          keys.subspan(e.first_page, std::min<std::size_t>(e.pages, keys.size() - e.first_page));
+      start.keys.assign(wanted.begin(), wanted.end());
+      e.deadline = Clock::now() + std::chrono::microseconds(start.deadline_us);
+      plan.starts.push_back(std::move(start));
+      e.stage = Stage::fetching;
+    } else if (e.stage == Stage::fetching) {
+      const kvstore::BlockFetchPtr mine = mover_.find(e.fetch);
+      if (mine == nullptr || mine->finished() || Clock::now() >= e.deadline) plan.polls.push_back(e.fetch);
+    }
+  }
+}
+
+void PrefixFetcher::polled(const BlockPlan& plan, std::span<const BlockPoll> polls) {
+  for (std::size_t i = 0; i < polls.size(); ++i) {
+    if (polls[i].finished == 0) continue;
+    for (auto& [id, e] : entries_)
+      if (e.stage == Stage::fetching && e.fetch == plan.polls[i]) settle(e, polls[i]);
+  }
+}
+
+void PrefixFetcher::settle(Entry& e, const BlockPoll& poll) {
+  const kvstore::BlockFetchPtr mine = mover_.find(e.fetch);
+  e.waited_s = seconds_since(e.began);
+  metrics_.wait_seconds.observe(e.waited_s);
+  if (mine != nullptr) {
+    const auto shares = mine->shares();
+    for (std::size_t tier = 0; tier < kTierKinds; ++tier)
+      if (shares[tier].blocks > 0)
+        chooser_.loaded(static_cast<std::uint8_t>(tier), shares[tier].bytes, shares[tier].seconds, now_s());
+    if (poll.leading < e.pages && !mine->finished()) {
+      metrics_.timeouts.inc();
+      const std::uint64_t bytes = (e.pages - poll.leading) * mover_.payload_bytes() * options_.local_kv_heads;
+      chooser_.timed_out(e.last_tier, bytes, e.waited_s, now_s());
+    }
+  }
+  metrics_.regret_seconds.inc(std::max(0.0, kvstore::regret_s(e.choice, e.waited_s, 0)));
+  e.pages = std::min(e.pages, poll.leading);
+  e.stage = e.pages == 0 ? Stage::none : Stage::staged;
+  for (std::uint32_t page = 0; mine != nullptr && page < e.pages; ++page) e.tiers.push_back(mine->tier(page));
+  if (e.pages == 0) drops_.push_back(e.fetch);
+}
+
+StagedBlocks PrefixFetcher::staged(SequenceId id) const {
+  const auto it = entries_.find(id);
+  if (it == entries_.end() || it->second.stage != Stage::staged) return {};
+  return {it->second.fetch, it->second.first_page, it->second.pages};
+}
+
+std::uint32_t PrefixFetcher::hit_tokens(SequenceId id, const PrefixHit& device) const {
+  const StagedBlocks s = staged(id);
+  if (s.pages == 0 || s.first_page * kPageTokens > device.tokens) return device.tokens;
+  return std::max(device.tokens, s.end_page() * kPageTokens);
+}
+
+PrefixHit PrefixFetcher::admit(SequenceId id, PrefixStory& story) {
+  const StagedBlocks blocks = staged(id);
+  const PrefixHit hit = cache_.admit(id, blocks);
+  const auto it = entries_.find(id);
+  if (it == entries_.end()) return hit;
+  const Entry& e = it->second;
+  story.wait_us = static_cast<std::uint64_t>(e.waited_s * 1e6);
+  if (hit.restored_tokens > 0) {
+    // The last pages of the hit are the restored ones.
+    const std::uint32_t end = hit.tokens / kPageTokens;
+    for (std::uint32_t page = end - hit.restored_tokens / kPageTokens; page < end; ++page) {
+      const auto tier = static_cast<std::size_t>(e.tiers[page - e.first_page]);
+      story.tokens[tier] += kPageTokens;
+      metrics_.tokens[tier].inc(kPageTokens);
+    }
+    const double s = chooser_.prefill_s(hit.tokens - hit.restored_tokens, hit.restored_tokens);
+    story.recompute_us = static_cast<std::uint64_t>(s * 1e6);
+  }
+  if (e.stage == Stage::staged) drops_.push_back(e.fetch);
+  entries_.erase(it);
+  return hit;
+}
+
+void PrefixFetcher::forget(SequenceId id) {
+  const auto it = entries_.find(id);
+  if (it == entries_.end()) return;
+  if (it->second.stage == Stage::fetching || it->second.stage == Stage::staged)
+    drops_.push_back(it->second.fetch);
+  entries_.erase(it);
+}
+
+void PrefixFetcher::publish() {
+  constexpr std::chrono::milliseconds kPause{200};
+  if (Clock::now() - published_ < kPause) return;
+  published_ = Clock::now();
+  store_.publish();
+}
+
+void PrefixFetcher::prefilled(std::uint32_t tokens, std::uint32_t first_position, double seconds) {
+  chooser_.prefilled(tokens, first_position, seconds);
+}
+
+}  // namespace leadline::worker

@@ -1,0 +1,21 @@
+#pragma once
+// PrefixFetcherMetrics: what rank 0 counts of prefixes that it fetched or computed again. Not the tiers' own
+// series (kvstore/store_metrics). Meaning: monitoring/README.md. Thread: handles from any thread.
+
+#include <array>
+
+#include "kvstore/tier.h"
+#include "monitoring/metrics.h"
+
+namespace leadline::worker {
+
+enum class FetchDecision { fetch, part, recompute };  // part: fewer blocks than there were
+struct PrefixFetcherMetrics {
+  std::array<monitoring::HandleSet<FetchDecision, monitoring::Counter>, kvstore::kTierKinds> decisions;
+  monitoring::Counter regret_seconds, timeouts;
+  std::array<monitoring::Counter, kvstore::kTierKinds> tokens;
+  monitoring::Histogram wait_seconds;  // of a sequence, for survey and fetch
+  static PrefixFetcherMetrics create(monitoring::MetricsRegistry& registry);
+};
+
+}  // namespace leadline::worker
