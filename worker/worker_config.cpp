@@ -14,6 +14,10 @@ void add_speculation(CLI::App& app, WorkerConfig& c) {
                  "Layers where drafts may leave, ascending; default: the model's shallow half")
       ->delimiter(',')
       ->check(CLI::Range(1, 1024));
+  app.add_option(
+         "--draft-ranks", c.draft_ranks,
+         "1: rank 0 drafts alone, with a whole copy of the layers up to the deepest exit; 0: all ranks draft")
+      ->check(CLI::Range(0, 1));
   app.add_option("--max-draft-rows", c.max_draft_rows, "Rows of drafts in one step; 0: nobody drafts")
       ->check(CLI::Range(0, 4096));
 }

@@ -62,6 +62,10 @@ void add_up_flags(CLI::App& command, UpOptions& o) {
       ->check(CLI::Range(1, 1024));
   command.add_option("--speculation", o.speculation,
                      "Who drafts: off, static:E,K (K drafts from layer E), threshold:E,K,T");
+  command
+      .add_option("--draft-ranks", o.draft_ranks,
+                  "1: rank 0 drafts alone, without collectives; 0: all ranks draft")
+      ->check(CLI::Range(0, 1));
   command.add_option("--threads", o.threads, "Threads per rank; 0: cores divided by ranks")
       ->check(CLI::Range(0, 1024));
   command.add_option("--device", o.device, "Where the model runs")->check(one_of({"auto", "cpu", "cuda"}));
@@ -108,6 +112,7 @@ std::string describe(const UpOptions& o) {
       {"max-model-len", or_words(o.max_model_len, "(the model's own)")},
       {"max-seqs", std::to_string(o.max_seqs)},
       {"speculation", o.speculation},
+      {"draft-ranks", std::to_string(o.draft_ranks)},
       {"threads", or_words(o.threads, "(cores divided by ranks)")},
       {"device", o.device},
       {"api-key-file", o.api_key_file.empty() ? "(no keys asked for)" : o.api_key_file},
@@ -169,6 +174,7 @@ std::vector<std::string> worker_command(const UpOptions& o, const UpPlan& plan, 
   append_number(command, "--max-model-len", o.max_model_len);
   append(command, "--max-seqs", std::to_string(o.max_seqs));
   append(command, "--speculation", o.speculation);
+  append_number(command, "--draft-ranks", o.draft_ranks);
   append_number(command, "--threads", o.threads);
   append(command, "--device", o.device);
   append(command, "--worker-index", std::to_string(worker));

@@ -25,7 +25,8 @@ struct UpOptions {
   int max_model_len = 0;           // tokens; 0 = the model's own
   int max_seqs = 64;
   std::string speculation = "off";  // off | static:E,K | threshold:E,K,T
-  int threads = 0;                  // per rank; 0 = cores divided by ranks
+  int draft_ranks = 0;
+  int threads = 0;  // per rank; 0 = cores divided by ranks
   std::string api_key_file, tls_cert, tls_key, chat_template;
   std::int64_t stall_limit_ms = 60'000;
   bool no_console = false;  // no web page at /

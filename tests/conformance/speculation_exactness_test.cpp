@@ -4,85 +4,24 @@
 
 #include <gtest/gtest.h>
 
-#include <random>
-
-#include "policy/decision_draw.h"
 #include "policy/fixed_policy.h"
 #include "tests/support/exactness_case.h"
+#include "tests/support/random_policy.h"
 
 namespace leadline::tests {
 namespace {
 
-using policy::Action;
-using policy::ActionKind;
-using policy::DecisionKind;
-using policy::DecisionPoint;
 using transport::FinishReason;
 using transport::Generate;
 using transport::RequestId;
 
 using PolicyPtr = std::shared_ptr<const policy::ExitPolicy>;
 
-// Any legal action, drawn from what the point looks like: exits and lengths change from round to round and
-// from sequence to sequence, rounds climb, stop, keep, or do not take place.
-class RandomPolicy final : public policy::ExitPolicy {
- public:
-  explicit RandomPolicy(std::uint64_t seed, bool probe) : seed_(seed), probe_(probe) {}
-  policy::ActionDistribution decide(const DecisionPoint& point) const override {
-    std::uint64_t h = seed_ + 1469598103934665603ULL;
-    for (const float value : point.features.values())
-      h = (h ^ std::bit_cast<std::uint32_t>(value)) * 1099511628211ULL;
-    h = (h ^ static_cast<std::uint64_t>(point.exit * 64 + point.drafted)) * 1099511628211ULL;
-    std::mt19937_64 rng(h ^ calls_.fetch_add(1));
-    std::vector<Action> legal;
-    for (int kind = 0; kind <= 5; ++kind)
-      for (std::int16_t exit = 0; exit < point.layers; ++exit)
-        for (std::int16_t draft = 0; draft <= point.max_draft; ++draft) {
-          const Action action{static_cast<ActionKind>(kind), exit, draft};
-          if (policy::is_legal(point, action)) legal.push_back(action);
-        }
-    if (legal.empty()) return policy::ActionDistribution::certain(policy::safe_action(point.kind));
-
-    return policy::ActionDistribution::certain(legal[rng() % legal.size()]);
-  }
-  policy::PolicyNeeds needs() const override { return {.probe = probe_, .shadows = false}; }
-  std::string_view name() const override { return "random"; }
-
- private:
-  const std::uint64_t seed_;
-  const bool probe_;
-  mutable std::atomic<std::uint64_t> calls_{0};
-};
-
 PolicyPtr fixed(std::int32_t exit, std::int32_t drafts) {
   return policy::make_static_policy(exit, drafts);
 }
 PolicyPtr random_policy(std::uint64_t seed) {
   return std::make_shared<RandomPolicy>(seed, seed % 2 == 0);
-}
-
-// What the reference model was trained on goes on predictably, so drafts stand; random ids hardly ever do.
-std::vector<Generate> predictable_requests() {
-  std::vector<Generate> requests = mixed_requests();
-  for (std::size_t i = 0; i < requests.size(); ++i) {
-    Generate& g = requests[i];
-    std::vector<std::int32_t> phrase = sample_prompt(static_cast<int>(i) + 50, 3 + i % 5);
-    const std::size_t wanted = g.prompt.size();
-    g.prompt.clear();
-    while (g.prompt.size() < std::max<std::size_t>(wanted, 24))
-      g.prompt.insert(g.prompt.end(), phrase.begin(), phrase.end());
-    g.max_tokens += 12;
-    if (i % 2 == 0) g.sampling.temperature = 0;
-    if (i % 4 == 0) g.sampling.repetition_penalty = 1;
-    if (i % 4 == 0) g.sampling.presence_penalty = g.sampling.frequency_penalty = 0;
-  }
-  return requests;
-}
-
-std::vector<Generate> all_requests() {
-  std::vector<Generate> requests = mixed_requests();
-  for (Generate& g : predictable_requests()) requests.push_back(std::move(g));
-  return requests;
 }
 
 // One rank, no drafts, no prefix cache: what everything else must equal.
@@ -184,6 +123,44 @@ TEST_P(SpeculativeRanks, GiveTheSameBits) {
   }
 }
 INSTANTIATE_TEST_SUITE_P(Tp, SpeculativeRanks, ::testing::Values(2, 4));
+
+// Rank 0 drafts alone: the same bits, after prefix hits, preemption by swapping and recomputing, and copies.
+class DraftRanks : public ::testing::TestWithParam<int> {};
+TEST_P(DraftRanks, GiveTheSameBits) {
+  for (const PolicyPtr& policy : {fixed(4, 5), random_policy(7)}) {
+    HarnessOptions options;
+    options.ranks = GetParam();
+    options.draft_ranks = 1;
+    options.policy = policy;
+    WorkerHarness worker(options);
+    const std::vector<Answer> answers = worker.run(all_requests());
+    expect_same(answers, plain());
+    expect_drafted(answers, 20);
+    expect_same(worker.run(all_requests()), plain());
+  }
+}
+TEST_P(DraftRanks, AfterPreemption) {
+  for (const std::uint32_t host_pages : {0U, 256U}) {
+    HarnessOptions options;
+    options.ranks = GetParam();
+    options.draft_ranks = 1;
+    options.pages = 24;
+    options.host_pages = host_pages;
+    options.min_chunk_tokens = 16;
+    options.policy = fixed(8, 4);
+    WorkerHarness worker(options);
+    const std::vector<Answer> answers = worker.run(all_requests());
+    expect_same(answers, plain());
+    // What was drafted from a copy with wrong KV would hardly ever stand.
+    HarnessOptions together = options;
+    together.draft_ranks = 0;
+    WorkerHarness other(together);
+    const Drafts alone = drafts_of(answers), all = drafts_of(other.run(all_requests()));
+    EXPECT_GT(alone.accepted * 10,
+              alone.drafted * all.accepted / std::max<std::uint64_t>(all.drafted, 1) * 9);
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Tp, DraftRanks, ::testing::Values(1, 2, 4));
 
 class SpeculativePreempted : public ::testing::TestWithParam<int> {};
 TEST_P(SpeculativePreempted, BySwappingOrByRecomputing) {

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "tests/support/worker_harness.h"
@@ -33,6 +34,30 @@ inline std::vector<transport::Generate> mixed_requests() {
     if (i == 9) g.min_tokens = 8;
     requests.push_back(std::move(g));
   }
+  return requests;
+}
+
+// What the reference model was trained on goes on predictably, so drafts stand; random ids hardly ever do.
+inline std::vector<transport::Generate> predictable_requests() {
+  std::vector<transport::Generate> requests = mixed_requests();
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    transport::Generate& g = requests[i];
+    std::vector<std::int32_t> phrase = sample_prompt(static_cast<int>(i) + 50, 3 + i % 5);
+    const std::size_t wanted = g.prompt.size();
+    g.prompt.clear();
+    while (g.prompt.size() < std::max<std::size_t>(wanted, 24))
+      g.prompt.insert(g.prompt.end(), phrase.begin(), phrase.end());
+    g.max_tokens += 12;
+    if (i % 2 == 0) g.sampling.temperature = 0;
+    if (i % 4 == 0) g.sampling.repetition_penalty = 1;
+    if (i % 4 == 0) g.sampling.presence_penalty = g.sampling.frequency_penalty = 0;
+  }
+  return requests;
+}
+
+inline std::vector<transport::Generate> all_requests() {
+  std::vector<transport::Generate> requests = mixed_requests();
+  for (transport::Generate& g : predictable_requests()) requests.push_back(std::move(g));
   return requests;
 }
 

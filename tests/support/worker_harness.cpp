@@ -24,6 +24,8 @@ WorkerHarness::WorkerHarness(HarnessOptions options)
   metrics_ = worker::WorkerMetrics::create(registry_, health_);
   outbox_.set_notifier([this](LinkId) { receive(); });
   group_ = make_thread_group(options_.ranks);
+  if (options_.wrap)
+    for (auto& rank : group_) rank = options_.wrap(std::move(rank));
   stores_.resize(static_cast<std::size_t>(options_.ranks));
   for (int rank = 0; rank < options_.ranks; ++rank) threads_.emplace_back([this, rank] { rank_main(rank); });
 }
@@ -94,6 +96,15 @@ void WorkerHarness::rank_main(int rank) {
                                       options_.kv_dtype);
   LEADLINE_CHECK(pool.has_value(), pool.error().message.c_str());
   worker::StepExecutor executor(**backend, **transformer, **pool, geometry, ranks);
+  std::unique_ptr<worker::DraftGroup> draft_group;
+  if (options_.draft_ranks > 0) {
+    auto made = worker::DraftGroup::create(
+        {*config, load, options_.exits, sequences, drafts, options_.pages, options_.kv_dtype}, **backend,
+        ranks, **transformer);
+    LEADLINE_CHECK(made.has_value(), made.error().message.c_str());
+    draft_group = std::move(*made);
+    executor.use_draft_group(draft_group.get());
+  }
   const std::string fingerprint =
       (*transformer)->fingerprint() + "-kv-" + std::string(transport::name_of(options_.kv_dtype));
   auto shard = worker::ShardPlan::make(*config, rank, options_.ranks);

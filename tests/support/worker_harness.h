@@ -4,6 +4,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -32,6 +33,9 @@ struct HarnessOptions {
   // the block store: off unless one of these is set
   std::int64_t kv_memory_bytes = 0, kv_disk_bytes = std::int64_t{1} << 30;
   std::string kv_disk_directory, kv_redis;
+  int draft_ranks = 0;  // 1: rank 0 drafts alone
+  // Around every rank's communicator; empty: none.
+  std::function<std::unique_ptr<transport::Communicator>(std::unique_ptr<transport::Communicator>)> wrap;
 };
 
 struct Answer {

@@ -31,6 +31,8 @@ struct ShardPlan {
       0;  // columns that each rank gathers; rank r's rows are [r * share, ...) cut at the vocabulary
   int o_slices = 1;     // on this rank
   int down_slices = 1;  // on this rank
+  bool kv_alone =
+      false;  // k_proj and v_proj are packed a second time, without q: what Transformer::write_kv runs
 
   // unsupported_model, with field and value, when the dimensions do not divide.
   static Result<ShardPlan> make(const ModelConfig& config, int rank, int ranks);

@@ -29,6 +29,14 @@ class RankTransformer final : public Transformer {
   Result<void> load(const TransformerOptions& options);
 
   Result<ConstFloatMatrix> forward(const StepBatch& batch, KvPool& pool) override;
+  void mirror_kv(Transformer* shallow, KvPool* pool) override {
+    mirror_ = shallow;
+    mirror_pool_ = pool;
+  }
+  void write_kv(std::int32_t layer, ConstFloatMatrix normed, std::span<const SequenceRows> sequences,
+                KvPool& pool) override;
+  void give_drafted(std::span<const std::int32_t> slots, FloatMatrix hidden, FloatMatrix kv) override;
+  void take_drafted(const DraftedRows& rows, KvPool& pool) override;
   [[nodiscard]] std::int32_t layers() const override { return config_.layers; }
   [[nodiscard]] std::int32_t vocab() const override { return config_.vocab; }
   [[nodiscard]] std::int32_t local_kv_heads() const override {
@@ -43,12 +51,20 @@ class RankTransformer final : public Transformer {
   Result<void> run_layers(const StepBatch& batch, KvPool& pool);
   Result<void> run_layer(std::int32_t layer, std::size_t active, const StepBatch& batch, KvPool& pool);
   void enter_rows(const StepBatch& batch);
+  void keep_kv(std::int32_t layer, const FloatMatrix& qkv);
+  [[nodiscard]] std::int64_t kv_width() const { return 2 * plan_.kv_heads.count * config_.head_dim; }
+  [[nodiscard]] FloatMatrix kept_kv(std::int64_t first, std::int64_t rows) const {
+    const std::int64_t columns = config_.layers * kv_width();
+    return {static_cast<float*>(kept_kv_->data()) + first * columns, rows, columns};
+  }
   Result<void> run_pass(const StepBatch& batch, KvPool& pool);
   Result<void> logits_at_exit(const StepBatch& batch);
   [[nodiscard]] ConstFloatMatrix where_logits_are(const StepBatch& batch) const;
 
   Result<void> attention(std::int32_t layer, std::span<const SequenceRows> active, std::int64_t rows,
                          KvPool& pool);
+  void write_heads(std::int32_t layer, FloatMatrix rows, std::span<const SequenceRows> sequences,
+                   KvPool& pool);
   Result<void> feed_forward(std::int32_t layer, std::int64_t rows);
   Result<void> add_to_residual(std::int64_t rows, std::span<const float> bias);
   Result<void> load_rope(std::int32_t positions);
@@ -67,7 +83,13 @@ class RankTransformer final : public Transformer {
   Backend& backend_;
   transport::Communicator& ranks_;
 
+  // Set once, before the first step: where K and V of all heads go besides; null: nowhere.
+  Transformer* mirror_ = nullptr;
+  KvPool* mirror_pool_ = nullptr;
+
   // Scratch of one step, owned by the step thread.
+  std::unique_ptr<Buffer> kept_kv_;  // (max_kept_rows, layers, 2 Hkv d); null unless first_layers
+  std::int32_t keep_at_ = -1;        // kept slot of row 0 of the pass at hand
   Activations activations_;
   std::vector<SequenceRows> sequences_;  // with kv.base of the layer at hand
   std::vector<std::int32_t> iota_;       // 0, 1, 2, ... max_rows
@@ -104,6 +126,14 @@ Result<void> RankTransformer::load(const TransformerOptions& options) {
   std::iota(iota_.begin(), iota_.end(), 0);
   sequences_.reserve(static_cast<std::size_t>(max_rows_));
 
+  if (options.first_layers > 0) {
+    auto kept = backend_.allocate(
+        std::int64_t{std::max(max_kept_rows_, 1)} * config_.layers * kv_width() * std::int64_t{sizeof(float)},
+        "keys and values of drafts");
+    if (!kept) return tl::unexpected(kept.error());
+    kept_kv_ = std::move(*kept);
+    return {};
+  }
   const std::string formats = std::string(transport::name_of(*format)) + " " + backend_.arithmetic_id() +
                               " slices " + std::to_string(plan_.o_slices * plan_.ranks) + " " +
                               std::to_string(plan_.down_slices * plan_.ranks);
@@ -194,6 +224,19 @@ void RankTransformer::enter_rows(const StepBatch& batch) {
     backend_.gather_rows(
         activations_.kept(0, max_kept_rows_), batch.kept_in,
         {x.row(static_cast<std::int64_t>(fresh)), static_cast<std::int64_t>(all - fresh), x.cols});
+  if (fresh < all && kept_kv_ && batch.kept_out >= 0)  // what they have of the layers below goes with them
+    backend_.gather_rows(
+        kept_kv(0, max_kept_rows_), batch.kept_in,
+        kept_kv(batch.kept_out + static_cast<std::int64_t>(fresh), static_cast<std::int64_t>(all - fresh)));
+}
+
+// K and V as the rows' heads made them, before norm and RoPE: whoever takes them over applies both.
+void RankTransformer::keep_kv(std::int32_t layer, const FloatMatrix& qkv) {
+  const std::int64_t width = kv_width();
+  const FloatMatrix out = kept_kv(keep_at_, qkv.rows);
+  backend_.gather_rows({qkv.data + (qkv.cols - width), qkv.rows, width, qkv.row_stride},
+                       std::span(iota_).first(static_cast<std::size_t>(qkv.rows)),
+                       {out.data + layer * width, out.rows, width, out.row_stride});
 }
 
 // One layer over the rows of the first `active` sequences.
@@ -237,7 +280,10 @@ Result<void> RankTransformer::attention(std::int32_t layer, std::span<const Sequ
   const HeadNorm head_norm{w.q_norm.data(), w.k_norm.data(), config_.rms_eps};
 
   backend_.rms_norm(x, w.attention_norm, config_.rms_eps, normed);
+  if (mirror_ != nullptr && layer < mirror_->layers())
+    mirror_->write_kv(layer, normed, active, *mirror_pool_);
   backend_.linear(normed, *w.qkv, w.qkv_bias, qkv);
+  if (kept_kv_ && keep_at_ >= 0) keep_kv(layer, qkv);
   backend_.rope_write_kv(qkv, shape, rope_, head_norm, active, pool);
   backend_.attention(qkv, shape, active, pool, attended, {});
   backend_.linear_sliced(attended, *w.o, activations_.own_partial(rows));
@@ -308,6 +354,7 @@ Result<void> RankTransformer::logits_at_exit(const StepBatch& batch) {
 }
 
 Result<void> RankTransformer::run_pass(const StepBatch& batch, KvPool& pool) {
+  keep_at_ = batch.kept_out;
   enter_rows(batch);
   if (auto layers = run_layers(batch, pool); !layers) return layers;
   if (batch.kept_out >= 0) {
@@ -322,7 +369,7 @@ Result<ConstFloatMatrix> RankTransformer::forward(const StepBatch& batch, KvPool
   begin(batch);
   ConstFloatMatrix logits = where_logits_are(batch);
   const auto tag = reinterpret_cast<std::uintptr_t>(&pool);  // a record holds the pool's addresses
-  const bool plain = batch.layers.empty() && batch.kept_out < 0;
+  const bool plain = batch.layers.empty() && batch.kept_out < 0 && mirror_ == nullptr;
   auto ran =
       plain ? backend_.run_recorded(tag, [&] { return run_pass(batch, pool); }) : run_pass(batch, pool);
   backend_.end_step();
@@ -335,6 +382,65 @@ Result<ConstFloatMatrix> RankTransformer::forward(const StepBatch& batch, KvPool
   backend_.download(host_logits_.data(), logits.data,
                     static_cast<std::int64_t>(host_logits_.size() * sizeof(float)));
   return ConstFloatMatrix(host_logits_.data(), logits.rows, logits.cols, logits.row_stride);
+}
+
+// The layout that rope_write_kv wants has queries: as many as there are KV heads, whose values nobody reads.
+void RankTransformer::write_kv(std::int32_t layer, ConstFloatMatrix normed,
+                               std::span<const SequenceRows> sequences, KvPool& pool) {
+  const LayerWeights& w = weights_.layers[static_cast<std::size_t>(layer)];
+  const auto heads = static_cast<std::uint32_t>(plan_.kv_heads.count);
+  const std::int64_t width = kv_width();
+  const FloatMatrix rows(activations_.qkv(normed.rows).data, normed.rows, width + width / 2);
+  std::span<const float> bias = w.qkv_bias;
+  if (!bias.empty()) bias = bias.last(static_cast<std::size_t>(width));
+  backend_.linear(normed, *w.kv, bias, {rows.data + width / 2, rows.rows, width, rows.row_stride});
+  sequences_.assign(sequences.begin(), sequences.end());
+  for (SequenceRows& sequence : sequences_) {
+    sequence.kv.scale = static_cast<std::uint32_t>(config_.layers) * heads;
+    sequence.kv.base = static_cast<std::uint32_t>(layer) * heads;
+  }
+  write_heads(layer, rows, sequences_, pool);
+}
+
+void RankTransformer::write_heads(std::int32_t layer, FloatMatrix rows,
+                                  std::span<const SequenceRows> sequences, KvPool& pool) {
+  const LayerWeights& w = weights_.layers[static_cast<std::size_t>(layer)];
+  AttentionShape shape;
+  shape.query_heads = shape.kv_heads = static_cast<std::int32_t>(plan_.kv_heads.count);
+  shape.head_dim = config_.head_dim;
+  backend_.rope_write_kv(rows, shape, rope_, {w.q_norm.data(), w.k_norm.data(), config_.rms_eps}, sequences,
+                         pool);
+}
+
+void RankTransformer::give_drafted(std::span<const std::int32_t> slots, FloatMatrix hidden, FloatMatrix kv) {
+  backend_.gather_rows(activations_.kept(0, max_kept_rows_), slots, hidden);
+  const FloatMatrix all = kept_kv(0, max_kept_rows_);
+  backend_.gather_rows({all.data, all.rows, kv.cols, all.row_stride}, slots, kv);
+}
+
+void RankTransformer::take_drafted(const DraftedRows& drafted, KvPool& pool) {
+  const std::span<const std::int32_t> all =
+      std::span(iota_).first(static_cast<std::size_t>(drafted.hidden.rows));
+  backend_.gather_rows(drafted.hidden, all, activations_.kept(0, drafted.hidden.rows));
+  const std::int64_t d = config_.head_dim, own = plan_.kv_heads.count * d, first = plan_.kv_heads.begin * d;
+  const std::int64_t of_all = config_.kv_heads * d;
+  sequences_.assign(drafted.sequences.begin(), drafted.sequences.end());
+  for (std::int32_t layer = 0; layer < drafted.exits.front(); ++layer) {
+    std::size_t active = 0;  // those whose exit lies above this layer come first
+    while (active < drafted.exits.size() && drafted.exits[active] > layer) ++active;
+    const SequenceRows& end = sequences_[active - 1];
+    const std::int64_t rows = end.first_row + end.rows;
+    const FloatMatrix heads(activations_.qkv(rows).data, rows, 3 * own);
+    const float* layer_kv = drafted.kv.data + layer * 2 * of_all;
+    for (const std::int64_t part : {0, 1})  // K, V
+      backend_.gather_rows({layer_kv + part * of_all + first, rows, own, drafted.kv.row_stride},
+                           all.first(static_cast<std::size_t>(rows)),
+                           {heads.data + (1 + part) * own, rows, own, heads.row_stride});
+    for (std::size_t i = 0; i < active; ++i)
+      sequences_[i].kv.base =
+          drafted.sequences[i].kv.base + static_cast<std::uint32_t>(layer) * drafted.layer_unit_step;
+    write_heads(layer, heads, std::span(sequences_).first(active), pool);
+  }
 }
 
 // The same for every step of this shape, so that a recorded step need not say it.
@@ -353,6 +459,8 @@ Result<void> check_options(const ModelConfig& config, const TransformerOptions& 
   if (options.max_rows < 1 || options.max_rows > (1 << 20)) return out_of_range("max_rows", options.max_rows);
   if (options.max_logit_rows < 1 || options.max_logit_rows > options.max_rows)
     return out_of_range("max_logit_rows", options.max_logit_rows);
+  if (options.first_layers < 0 || options.first_layers > config.layers)
+    return out_of_range("first_layers", options.first_layers);
   if (options.max_kept_rows < 0 || options.max_kept_rows > (1 << 20))
     return out_of_range("max_kept_rows", options.max_kept_rows);
   if (options.max_positions < 1 || options.max_positions > config.max_positions)
@@ -370,7 +478,13 @@ Result<std::unique_ptr<Transformer>> Transformer::load(const ModelConfig& config
   if (auto ok = check_options(config, options); !ok) return tl::unexpected(ok.error());
   const auto plan = ShardPlan::make(config, ranks.rank(), ranks.size());
   if (!plan) return tl::unexpected(plan.error());
-  auto made = std::make_unique<RankTransformer>(config, *plan, backend, ranks);
+  ShardPlan shares = *plan;
+  ModelConfig held = config;
+  if (options.first_layers > 0) {
+    held.layers = options.first_layers;
+    shares.kv_alone = true;
+  }
+  auto made = std::make_unique<RankTransformer>(std::move(held), shares, backend, ranks);
   if (auto loaded = made->load(options); !loaded) return tl::unexpected(loaded.error());
   return std::unique_ptr<Transformer>(std::move(made));
 }

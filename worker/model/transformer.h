@@ -44,9 +44,21 @@ struct TransformerOptions {
   std::string weights = "auto";        // auto (the checkpoint's own dtype) | f32 | bf16 | f16 | int8
   std::int32_t max_rows = 512;         // rows of one step, sizes the activations
   std::int32_t max_logit_rows = 64;    // rows with logits of one step
-  std::int32_t max_kept_rows = 0;      // slots for hidden states between passes; 0: rows run all layers only
-  std::int32_t max_positions = 4096;   // RoPE table
+  // > 0: only so many layers from the first, for a draft rank: the model's own head on them, K and V of what
+  // drafting ran are kept too, and write_kv works. Has no fingerprint.
+  std::int32_t first_layers = 0;
+  std::int32_t max_kept_rows = 0;     // slots for hidden states between passes; 0: rows run all layers only
+  std::int32_t max_positions = 4096;  // RoPE table
   std::function<void(std::uint64_t done, std::uint64_t total)> progress;  // bytes of weights read
+};
+
+// Rows that a draft rank ran, for a rank that did not. Sequences and rows are in descending order of exit.
+struct DraftedRows {
+  std::span<const SequenceRows> sequences;  // tables of this rank's pool, kv.base 0
+  std::span<const std::int32_t> exits;      // per sequence: layers that its rows have run
+  std::uint32_t layer_unit_step = 0;
+  ConstFloatMatrix hidden;  // (rows, D), device memory
+  ConstFloatMatrix kv;  // (rows, layers * 2 Hkv d): per layer K, then V of all heads, before norm and RoPE
 };
 
 class Transformer {
@@ -59,6 +71,20 @@ class Transformer {
   // Runs the layers asked for, writes KV into `pool`, returns logits [logit_rows, vocab] on rank 0
   // (elsewhere: no rows); valid until the next call. Fails only with rank_lost.
   virtual Result<ConstFloatMatrix> forward(const StepBatch& batch, KvPool& pool) = 0;
+
+  // Draft ranks (speculative/draft_group). From now on every row that runs one of the layers that `shallow`
+  // has also gets K and V of all heads written there: the residual is whole on every rank, so no other is
+  // asked.
+  virtual void mirror_kv(Transformer* shallow, KvPool* pool) = 0;
+  // Of a model with first_layers: K and V of all heads of `layer` for rows whose normed input is `normed`.
+  // `sequences` name another pool's units of the same pages.
+  virtual void write_kv(std::int32_t layer, ConstFloatMatrix normed, std::span<const SequenceRows> sequences,
+                        KvPool& pool) = 0;
+  // Of a model with first_layers: what its kept slots hold, in the order of `slots`: hidden (slots, D), and K
+  // and V of the first layers as DraftedRows::kv has them (as many as kv has columns for).
+  virtual void give_drafted(std::span<const std::int32_t> slots, FloatMatrix hidden, FloatMatrix kv) = 0;
+  // Into kept slots 0, 1, ... and this rank's heads into `pool`.
+  virtual void take_drafted(const DraftedRows& rows, KvPool& pool) = 0;
 
   [[nodiscard]] virtual std::int32_t layers() const = 0;
   [[nodiscard]] virtual std::int32_t vocab() const = 0;

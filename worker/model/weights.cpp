@@ -145,6 +145,8 @@ Result<void> Loader::attention(const std::string& prefix, LayerWeights& w) {
                        Cut{at + "k_proj.weight", kv_rows, hidden, kv, whole},
                        Cut{at + "v_proj.weight", kv_rows, hidden, kv, whole}};
   if (auto r = put(matrix(qkv, 1), w.qkv); !r) return r;
+  if (plan_.kv_alone)
+    if (auto r = put(matrix(std::span(qkv).subspan(1), 1), w.kv); !r) return r;
   const Cut o{at + "o_proj.weight", hidden, q_rows, whole, q};
   if (auto r = put(matrix({&o, 1}, plan_.o_slices), w.o); !r) return r;
   if (config_.qkv_bias) {

@@ -22,6 +22,7 @@ struct LayerWeights {
   std::span<const float> attention_norm;  // (D)
   std::unique_ptr<PackedMatrix> qkv;      // ((Hq + 2 Hk) d, D): q, k, v stacked
   std::span<const float> qkv_bias;        // ((Hq + 2 Hk) d) or empty
+  std::unique_ptr<PackedMatrix> kv;       // (2 Hk d, D): k, v stacked; null unless the plan says kv_alone
   std::span<const float> q_norm, k_norm;  // (d) or empty
   std::unique_ptr<PackedMatrix> o;        // (D, Hq d), o_slices
   std::span<const float> o_bias;          // (D) or empty; added once, after the sum over ranks

@@ -28,50 +28,75 @@ StepExecutor::StepExecutor(Backend& backend, Transformer& transformer, KvPool& p
       pool_(pool),
       geometry_(geometry),
       drafter_(transformer, ranks, {transformer.vocab(), transformer.layers(), geometry.local_kv_heads}) {
-  const std::size_t page_bytes = geometry.units_per_page() * static_cast<std::size_t>(pool.unit_bytes());
-  host_ = std::make_unique_for_overwrite<std::byte[]>(geometry.host_pages * page_bytes);
+  add_place(pool, geometry.units_per_page());
 }
 
-Result<void> StepExecutor::swap_pages(const StepPlan& plan) {
-  const std::uint32_t units = geometry_.units_per_page();
-  const std::size_t unit_bytes = static_cast<std::size_t>(pool_.unit_bytes());
-  const auto host_page = [&](HostPageId host) {
-    return host_.get() + static_cast<std::size_t>(host.value) * units * unit_bytes;
-  };
+void StepExecutor::add_place(KvPool& pool, std::uint32_t units_per_page) {
+  const std::size_t page_bytes = units_per_page * static_cast<std::size_t>(pool.unit_bytes());
+  places_.push_back({&pool, units_per_page,
+                     std::make_unique_for_overwrite<std::byte[]>(geometry_.host_pages * page_bytes)});
+}
+
+void StepExecutor::use_draft_group(DraftGroup* group) {
+  draft_group_ = group;
+  if (group->pool() != nullptr) add_place(*group->pool(), group->units_per_page());
+}
+
+void StepExecutor::swap_pages_of(const Place& place, const StepPlan& plan) {
+  const std::size_t page_bytes = place.units_per_page * static_cast<std::size_t>(place.pool->unit_bytes());
+  units_.resize(place.units_per_page);
   for (const auto* swaps : {&plan.swap_out, &plan.swap_in}) {
+    for (const PageSwap& swap : *swaps) {
+      std::byte* host = place.host.get() + static_cast<std::size_t>(swap.host.value) * page_bytes;
+      std::iota(units_.begin(), units_.end(), swap.page.value * place.units_per_page);
+      if (swaps == &plan.swap_out)
+        backend_.read_units(*place.pool, units_, host);
+      else
+        backend_.write_units(*place.pool, units_, host);
+    }
+  }
+}
+
+Result<void> StepExecutor::check_moves(const StepPlan& plan) const {
+  for (const auto* swaps : {&plan.swap_out, &plan.swap_in})
     for (const PageSwap& swap : *swaps) {
       if (swap.page.value >= geometry_.pages) return bad_page("page", swap.page.value, geometry_.pages);
       if (swap.host.value >= geometry_.host_pages)
         return bad_page("host page", swap.host.value, geometry_.host_pages);
-      units_.resize(units);
-      std::iota(units_.begin(), units_.end(), swap.page.value * units);
-      if (swaps == &plan.swap_out)
-        backend_.read_units(pool_, units_, host_page(swap.host));
-      else
-        backend_.write_units(pool_, units_, host_page(swap.host));
     }
-  }
+  for (const PageCopy& copy : plan.copies)
+    for (const PageId page : {copy.from, copy.to})
+      if (page.value >= geometry_.pages) return bad_page("page", page.value, geometry_.pages);
   return {};
 }
 
 // Sealed pages are read before anything is written; restored ones are written before copies and rows read
 // them.
 Result<void> StepExecutor::move_pages(const StepPlan& plan) {
-  const std::uint32_t units = geometry_.units_per_page();
   if (!plan.blocks.empty() && mover_ == nullptr)
     return monitoring::fail(Errc::configuration, "step plan: blocks without a store");
+  if (auto checked = check_moves(plan); !checked) return checked;
   if (mover_ != nullptr)
     if (auto begun = mover_->begin(plan.blocks); !begun) return begun;
-  if (auto swapped = swap_pages(plan); !swapped) return swapped;
-  if (mover_ != nullptr)
+  for (const Place& place : places_) swap_pages_of(place, plan);
+  if (mover_ != nullptr) {
     if (auto restored = mover_->restore(plan.blocks); !restored) return restored;
-  for (const PageCopy& copy : plan.copies) {
-    if (copy.from.value >= geometry_.pages) return bad_page("page", copy.from.value, geometry_.pages);
-    if (copy.to.value >= geometry_.pages) return bad_page("page", copy.to.value, geometry_.pages);
-    for (std::uint32_t unit = 0; unit < units; ++unit)
-      backend_.copy_unit(pool_, copy.from.value * units + unit, copy.to.value * units + unit);
+    if (draft_group_ != nullptr)
+      if (auto fetched = fetch_restored(plan.blocks); !fetched) return fetched;
   }
+  for (const PageCopy& copy : plan.copies)
+    for (const Place& place : places_)
+      for (std::uint32_t unit = 0; unit < place.units_per_page; ++unit)
+        backend_.copy_unit(*place.pool, copy.from.value * place.units_per_page + unit,
+                           copy.to.value * place.units_per_page + unit);
   return {};
+}
+
+// The copy of a draft rank has what passed through the model; pages that came from the store it asks for.
+Result<void> StepExecutor::fetch_restored(const BlockPlan& blocks) {
+  std::vector<std::uint32_t> pages;
+  for (const BlockRestore& restore : blocks.restores) pages.push_back(restore.page.value);
+  return draft_group_->fetch_pages(pages, geometry_.units_per_page(), pool_);
 }
 
 Result<void> StepExecutor::gather_tables(const StepPlan& plan) {
@@ -121,7 +146,9 @@ Result<void> StepExecutor::draft_rounds(const StepPlan& plan, DraftChooser* choo
   }
   result.rounds.resize(plan.sequences.size());
   if (starts_.empty()) return {};
-  auto drafted = drafter_.draft(starts_, chooser, pool_);
+  auto drafted = draft_group_ != nullptr
+                     ? draft_group_->draft(starts_, chooser, geometry_.local_kv_heads, pool_)
+                     : drafter_.draft(starts_, chooser, pool_);
   if (!drafted) return tl::unexpected(drafted.error());
   std::size_t next = 0;
   for (std::size_t i = 0; i < plan.sequences.size(); ++i)

@@ -15,6 +15,7 @@
 #include "worker/kvcache/block_mover.h"
 #include "worker/model/transformer.h"
 #include "worker/scheduler/step_plan.h"
+#include "worker/speculative/draft_group.h"
 #include "worker/speculative/drafter.h"
 #include "worker/speculative/verifier.h"
 
@@ -47,13 +48,24 @@ class StepExecutor {
     ranks_ = &ranks;
   }
 
+  // Rounds draft there instead of on all ranks; its pages move with this rank's. Before the first step.
+  void use_draft_group(DraftGroup* group);
+
   // rank_lost from a collective; configuration if the plan names pages or layers that this rank does not
   // have. REQUIRES on rank 0, for a plan with rounds: a chooser.
   Result<StepResult> execute(const StepPlan& plan, DraftChooser* chooser = nullptr);
 
  private:
+  struct Place {  // where pages lie on this rank: its own pool, and a draft rank's copy
+    KvPool* pool;
+    std::uint32_t units_per_page;
+    std::unique_ptr<std::byte[]> host;  // (host_pages, units_per_page, unit_bytes), touched only when used
+  };
+  void add_place(KvPool& pool, std::uint32_t units_per_page);
+  [[nodiscard]] Result<void> check_moves(const StepPlan& plan) const;
   Result<void> move_pages(const StepPlan& plan);
-  Result<void> swap_pages(const StepPlan& plan);
+  void swap_pages_of(const Place& place, const StepPlan& plan);
+  Result<void> fetch_restored(const BlockPlan& blocks);
   Result<void> settle_blocks(const BlockPlan& plan, StepResult& result);
   Result<void> gather_tables(const StepPlan& plan);
   Result<void> draft_rounds(const StepPlan& plan, DraftChooser* chooser, StepResult& result);
@@ -67,7 +79,8 @@ class StepExecutor {
   const PageGeometry geometry_;
   BlockMover* mover_ = nullptr;
   transport::Communicator* ranks_ = nullptr;
-  std::unique_ptr<std::byte[]> host_;  // (host_pages, units_per_page, unit_bytes), touched only when used
+  std::vector<Place> places_;
+  DraftGroup* draft_group_ = nullptr;
   // scratch of one step, owned by the step thread
   Drafter drafter_;
   Verifier verifier_;

@@ -68,6 +68,7 @@ class Rank {
   Result<void> load_model();
   Result<void> choose_exits();
   Result<void> size_memory();
+  Result<void> make_draft_group();
   Result<void> warm_up();
   Result<void> lead();
   [[nodiscard]] Result<std::uint32_t> least_over_ranks(std::uint32_t mine);
@@ -75,6 +76,10 @@ class Rank {
   void close_store();
   [[nodiscard]] std::string fingerprint() const;
   [[nodiscard]] LeadLimits lead_limits() const;
+  // With one rank every draft is without collectives anyway.
+  [[nodiscard]] bool drafts_alone() const {
+    return config_.draft_ranks > 0 && ranks_->size() > 1 && !exits_.empty();
+  }
 
   const WorkerConfig config_;
   monitoring::MetricsRegistry registry_;
@@ -88,12 +93,14 @@ class Rank {
   transport::HostPlace on_host_;
   std::unique_ptr<Backend> backend_;
   ModelConfig model_;
+  TransformerOptions load_options_;
   std::vector<std::int32_t> exits_;  // candidates; empty: nobody drafts
   std::unique_ptr<Transformer> transformer_;
   DType kv_dtype_ = DType::bf16;
   std::uint32_t max_model_len_ = 0;
   std::unique_ptr<KvPool> pool_;
   PageGeometry geometry_;
+  std::unique_ptr<DraftGroup> draft_group_;  // null: all ranks draft
   std::unique_ptr<StepExecutor> executor_;
   std::unique_ptr<kvstore::TieredStore> store_;  // null: no tier is on
   std::unique_ptr<BlockMover> mover_;
@@ -167,7 +174,7 @@ Result<void> Rank::load_model() {
     if (!wrapped) return monitoring::fail(Errc::configuration, wrapped.error().message);
     ranks_ = std::move(*wrapped);
   }
-  TransformerOptions load;
+  TransformerOptions& load = load_options_;
   load.model_directory = config_.model_directory;
   load.weights = config_.weights;
   load.max_rows = config_.step_tokens;
@@ -227,6 +234,8 @@ Result<void> Rank::size_memory() {
   request.kv_pool_bytes = config_.kv_pool_bytes;
   request.swap_bytes = config_.swap_bytes;
   request.page_bytes = (*probe)->unit_bytes() * geometry_.units_per_page();
+  if (leads() && drafts_alone())  // pages of the copy lie beside those of the model
+    request.page_bytes += (*probe)->unit_bytes() * std::int64_t{exits_.back()} * model_.kv_heads;
   request.available_bytes = available_memory_bytes();
   request.device_bytes = backend_->free_bytes();
   request.ranks_on_host = on_host_.ranks;
@@ -245,6 +254,7 @@ Result<void> Rank::size_memory() {
   if (!pool) return tl::unexpected(pool.error());
   pool_ = std::move(*pool);
   executor_ = std::make_unique<StepExecutor>(*backend_, *transformer_, *pool_, geometry_, *ranks_);
+  if (auto made = make_draft_group(); !made) return made;
   metrics_.kv_pool_bytes.set(static_cast<double>(request.page_bytes) * geometry_.pages);
   monitoring::log_info("memory", {{"weight_bytes", transformer_->weight_bytes()},
                                   {"kv_pages", geometry_.pages},
@@ -252,6 +262,17 @@ Result<void> Rank::size_memory() {
                                   {"kv_tokens", geometry_.pages * kPageTokens},
                                   {"swap_pages", geometry_.host_pages},
                                   {"kv_dtype", transport::name_of(kv_dtype_)}});
+  return {};
+}
+
+Result<void> Rank::make_draft_group() {
+  if (!drafts_alone()) return {};
+  auto group = DraftGroup::create({model_, load_options_, exits_, config_.max_sequences,
+                                   config_.max_draft_rows, geometry_.pages, kv_dtype_},
+                                  *backend_, *ranks_, *transformer_);
+  if (!group) return tl::unexpected(group.error());
+  draft_group_ = std::move(*group);
+  executor_->use_draft_group(draft_group_.get());
   return {};
 }
 
