@@ -28,7 +28,7 @@ struct Bf16Tiles {
   // acc[16 kGroups][kPanel] += `steps` steps of k. Tiles 0 to 3 are sums (row group, half of the panel), 4
   // and 5 the rows, 6 and 7 the weights.
   template <int kGroups, bool kStream>
-  static void multiply(const TileRows& a, int64_t steps, const uint8_t* w, float* acc) {
+  static void multiply(const TileRows& a, int64_t steps, const uint8_t* w, float* acc, FetchAhead& ahead) {
     constexpr int kSumBytes = kPanel * 4, kPairBytes = kPanel * 4;
     float* below = acc + kTileRows * kPanel;
     const uint8_t *first = a.x[0], *second = a.x[1];
@@ -42,6 +42,9 @@ struct Bf16Tiles {
     for (int64_t s = 0; s < steps; ++s, w += kBf16Block) {
       if constexpr (kStream) {
         for (int line = 0; line < kBf16Block; line += 64) __builtin_prefetch(w + kStreamBytes + line);
+      } else {
+        for (int line = 0; line < kBf16Block; line += 64) __builtin_prefetch(w + 2 * kBf16Block + line);
+        ahead.step();
       }
       _tile_loadd(4, first, kBf16StepBytes);
       _tile_loadd(6, w, kPairBytes);

@@ -18,17 +18,30 @@ struct TileDots {
   alignas(64) int32_t of[kTileRows][16];
 };
 
-// acc[rows][kPanel] += dots * scales, one vector of outputs.
-static inline void fold_dots(const TileDots& dots, int rows, const uint8_t* x, Amx::F weight_scale,
+// acc[rows][kPanel] += dots * scales: one group of k of one row group, both halves of the panel.
+static inline void fold_dots(const TileDots (&dots)[2], int rows, const uint8_t* x, const uint8_t* w,
                              float* acc) {
   const auto* scales = reinterpret_cast<const float*>(x + rows * kGroup);
   const auto* offsets = reinterpret_cast<const int32_t*>(scales + rows);
-#pragma GCC unroll 4
-  for (int r = 0; r < rows; ++r) {
-    const auto dot = _mm512_add_epi32(_mm512_load_si512(dots.of[r]), _mm512_set1_epi32(offsets[r]));
-    const Amx::F scale = Amx::mul(Amx::set1(scales[r]), weight_scale);
-    Amx::store(acc + r * kPanel, Amx::fma(Amx::from_int(dot), scale, Amx::load(acc + r * kPanel)));
+  const auto* weight_scales = reinterpret_cast<const uint16_t*>(w + kGroup * kPanel);
+  const Amx::F left = Amx::load_bf16(weight_scales), right = Amx::load_bf16(weight_scales + 16);
+#pragma GCC unroll 2
+  for (int r = 0; r < rows; ++r, acc += kPanel) {
+    const auto offset = _mm512_set1_epi32(offsets[r]);
+    const Amx::F scale = Amx::set1(scales[r]);
+    const auto a = _mm512_add_epi32(_mm512_load_si512(dots[0].of[r]), offset);
+    const auto b = _mm512_add_epi32(_mm512_load_si512(dots[1].of[r]), offset);
+    Amx::store(acc, Amx::fma(Amx::from_int(a), Amx::mul(scale, left), Amx::load(acc)));
+    Amx::store(acc + 16, Amx::fma(Amx::from_int(b), Amx::mul(scale, right), Amx::load(acc + 16)));
   }
+}
+
+// Half of a block to come: from memory, or from the second cache.
+template <bool kStream, int kHalf>
+static inline void fetch_part(const uint8_t* w) {
+  const uint8_t* from = w + (kStream ? kStreamBytes : 2 * kInt8Block) + kHalf * kInt8Block / 2;
+#pragma GCC unroll 17
+  for (int line = 0; line < kInt8Block / 2; line += 64) __builtin_prefetch(from + line);
 }
 
 // One block of a panel spread to int8's layout.
@@ -60,56 +73,63 @@ struct Int8Tiles {
   }
 
   // acc[16 kGroups][kPanel] += `groups` groups of k. Tiles 0 to 3 are sums (row group, half of the panel), 4
-  // the rows, 6 and 7 the weights. While tiles compute a group's sums, the vectors fold the ones before.
+  // and 5 the rows, 6 and 7 the weights. A pipeline of three: while tiles compute group g, the sums of g - 1
+  // are stored and those of g - 2, settled by now, are folded; what g + 1 needs is loaded.
   template <int kGroups, bool kStream>
-  static void multiply(const TileRows& a, int64_t groups, const uint8_t* w, float* acc) {
-    TileDots dots[2][2 * kGroups];
-    const uint8_t *x[2] = {a.x[0], a.x[1]}, *before[2] = {nullptr, nullptr};
-    Amx::F left = Amx::zero(), right = Amx::zero();
+  static void multiply(const TileRows& a, int64_t groups, const uint8_t* w, float* acc, FetchAhead& ahead) {
+    struct {
+      TileDots of[kGroups][2];
+      char apart[2048];
+    } dots[2];
+    const uint8_t* x[2] = {a.x[0], a.x[1]};
+    const int64_t stride[2] = {int64_t{a.rows[0]} * kInt8RowBytes, int64_t{a.rows[1]} * kInt8RowBytes};
     float* below = acc + kTileRows * kPanel;
+    _tile_loadd(6, w, kPanel * 4);
+    _tile_loadd(7, w + 64, kPanel * 4);
+    _tile_loadd(4, x[0], kGroup);
+    if constexpr (kGroups == 2) _tile_loadd(5, x[1], kGroup);
     for (int64_t g = 0; g < groups; ++g, w += kInt8Block) {
-      TileDots(&now)[2 * kGroups] = dots[g & 1], (&done)[2 * kGroups] = dots[~g & 1];
-      if constexpr (kStream && !kUnpacks) {
-        for (int line = 0; line < kInt8Block; line += 64) __builtin_prefetch(w + kStreamBytes + line);
-      }
-      _tile_loadd(6, w, kPanel * 4);
-      _tile_loadd(7, w + 64, kPanel * 4);
-      _tile_loadd(4, x[0], kGroup);
+      auto &stored = dots[g & 1].of, &settled = dots[~g & 1].of;
+      const uint8_t* next = g + 1 < groups ? w + kInt8Block : w;  // the last round loads its own again
+      if (g > 0) _tile_stored(0, stored[0][0].of, 64);
       _tile_zero(0);
       _tile_dpbsud(0, 4, 6);
+      if (g > 0) _tile_stored(1, stored[0][1].of, 64);
       _tile_zero(1);
       _tile_dpbsud(1, 4, 7);
+      _tile_loadd(4, g + 1 < groups ? x[0] + stride[0] : x[0], kGroup);
+      if constexpr (!kStream) ahead.step();
+      fetch_part<kStream && !kUnpacks, 0>(w);
+      if (g > 1) fold_dots(settled[0], a.rows[0], x[0] - 2 * stride[0], w - 2 * kInt8Block, acc);
+      x[0] += stride[0];
       if constexpr (kGroups == 2) {
-        _tile_loadd(5, x[1], kGroup);
+        if (g > 0) _tile_stored(2, stored[1][0].of, 64);
         _tile_zero(2);
         _tile_dpbsud(2, 5, 6);
-      }
-      if (g > 0) fold_dots(done[0], a.rows[0], before[0], left, acc);
-      _tile_stored(0, now[0].of, 64);
-      if constexpr (kGroups == 2) {
+        if (g > 0) _tile_stored(3, stored[1][1].of, 64);
         _tile_zero(3);
         _tile_dpbsud(3, 5, 7);
+        _tile_loadd(5, g + 1 < groups ? x[1] + stride[1] : x[1], kGroup);
       }
-      if (g > 0) fold_dots(done[1], a.rows[0], before[0], right, acc + 16);
-      _tile_stored(1, now[1].of, 64);
+      _tile_loadd(6, next, kPanel * 4);
+      _tile_loadd(7, next + 64, kPanel * 4);
+      fetch_part<kStream && !kUnpacks, 1>(w);
       if constexpr (kGroups == 2) {
-        if (g > 0) fold_dots(done[2], a.rows[1], before[1], left, below);
-        _tile_stored(2, now[2].of, 64);
-        if (g > 0) fold_dots(done[3], a.rows[1], before[1], right, below + 16);
-        _tile_stored(3, now[3].of, 64);
-      }
-      const auto* scales = reinterpret_cast<const uint16_t*>(w + kGroup * kPanel);
-      left = Amx::load_bf16(scales);
-      right = Amx::load_bf16(scales + 16);
-      for (int i = 0; i < kGroups; ++i) {
-        before[i] = x[i];
-        x[i] += a.rows[i] * kInt8RowBytes;
+        if (g > 1) fold_dots(settled[1], a.rows[1], x[1] - 2 * stride[1], w - 2 * kInt8Block, below);
+        x[1] += stride[1];
       }
     }
-    const TileDots(&last)[2 * kGroups] = dots[(groups - 1) & 1];
+    auto &last = dots[groups & 1].of, &settled = dots[~groups & 1].of;
+    _tile_stored(0, last[0][0].of, 64);
+    _tile_stored(1, last[0][1].of, 64);
+    if constexpr (kGroups == 2) {
+      _tile_stored(2, last[1][0].of, 64);
+      _tile_stored(3, last[1][1].of, 64);
+    }
     for (int i = 0; i < kGroups; ++i) {
-      fold_dots(last[2 * i], a.rows[i], before[i], left, acc + i * kTileRows * kPanel);
-      fold_dots(last[2 * i + 1], a.rows[i], before[i], right, acc + i * kTileRows * kPanel + 16);
+      float* sums = acc + i * kTileRows * kPanel;
+      if (groups > 1) fold_dots(settled[i], a.rows[i], x[i] - 2 * stride[i], w - 2 * kInt8Block, sums);
+      fold_dots(last[i], a.rows[i], x[i] - stride[i], w - kInt8Block, sums);
     }
   }
 };

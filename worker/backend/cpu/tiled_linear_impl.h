@@ -29,6 +29,20 @@ struct TileRows {
   int rows[2];
 };
 
+// What will be needed after the chunk at hand, a little with each step: rows and weights come from the third
+// cache or from memory, and a tile that waits for them stops everything.
+struct FetchAhead {
+  const uint8_t* at[3];  // two row groups' next chunk, and a panel's
+  int64_t bytes[3];      // of each, with one step
+
+  inline __attribute__((always_inline)) void step() {
+    for (int i = 0; i < 3; ++i) {
+      for (int64_t b = 0; b < bytes[i]; b += 64) __builtin_prefetch(at[i] + b, 0, 2);
+      at[i] += bytes[i];
+    }
+  }
+};
+
 template <class K>
 struct TiledPanels {
   const LinearTask& t;
@@ -41,6 +55,23 @@ struct TiledPanels {
   }
   [[nodiscard]] int rows_of(int group) const { return int(group_row(t, group + 1) - group_row(t, group)); }
 
+  // The next two row groups of this chunk, or the first two of the next: spread over the panels' steps.
+  [[nodiscard]] FetchAhead rows_ahead(int group, int panels, int64_t at, int64_t steps) const {
+    const bool wraps = group + 2 >= t.group_end;
+    const int first = wraps ? t.group_begin : group + 2, second = first + 1 < t.group_end ? first + 1 : first;
+    const int64_t from = wraps ? at + steps : at, bytes = (kTileRows * K::kRowBytes / panels + 63) / 64 * 64;
+    if (from >= all) return {};
+    return {{x_of(first, from), x_of(second, from), nullptr}, {bytes, bytes, 0}};
+  }
+  // This row pair's share of the panel's next chunk.
+  void panel_ahead(FetchAhead& ahead, int group, int64_t panel, int64_t at, int64_t steps) const {
+    const int64_t pairs = (t.group_end - t.group_begin + 1) / 2, pair = (group - t.group_begin) / 2;
+    const int64_t share = (steps * K::kBlock / pairs + 63) / 64 * 64;
+    ahead.at[2] =
+        static_cast<const uint8_t*>(t.weights) + (panel * all + at + steps) * K::kBlock + pair * share;
+    ahead.bytes[2] = pairs > 1 ? (share / steps + 63) / 64 * 64 : 0;
+  }
+
   // Steps [at, at + steps) of panels [panel, panel + panels) with every row group.
   void pass(int64_t panel, int panels, int64_t at, int64_t steps, float* sums) const {
     const uint8_t* w[kTilePanels];
@@ -51,24 +82,35 @@ struct TiledPanels {
     settle_stores();
     for (int g = t.group_begin; g < t.group_end; g += 2) {
       const bool two = g + 1 < t.group_end;
+      FetchAhead ahead = rows_ahead(g, panels, at, steps);
       const TileRows a = {{x_of(g, at), two ? x_of(g + 1, at) : nullptr},
                           {rows_of(g), two ? rows_of(g + 1) : 0}};
       float* acc = sums + int64_t{g - t.group_begin} * kTileRows * kPanel;
       for (int p = 0; p < panels; ++p) {
+        panel_ahead(ahead, g, panel + p, at, steps);
         if (two)
-          K::template multiply<2, false>(a, steps, w[p], acc + p * plane);
+          K::template multiply<2, false>(a, steps, w[p], acc + p * plane, ahead);
         else if (t.group_end - t.group_begin > 1)
-          K::template multiply<1, false>(a, steps, w[p], acc + p * plane);
+          K::template multiply<1, false>(a, steps, w[p], acc + p * plane, ahead);
         else
-          K::template multiply<1, true>(a, steps, w[p], acc + p * plane);
+          K::template multiply<1, true>(a, steps, w[p], acc + p * plane, ahead);
       }
     }
   }
+  // Row by row over the panels, whose outputs are neighbours.
   void write(int64_t panel, int panels, const float* sums) const {
-    for (int p = 0; p < panels; ++p)
-      for (int g = t.group_begin; g < t.group_end; ++g)
-        write_panel<Amx>(t, panel + p, group_row(t, g), rows_of(g),
-                         sums + p * plane + int64_t{g - t.group_begin} * kTileRows * kPanel);
+    const int64_t column = panel * kPanel, width = t.n - column;
+    for (int g = t.group_begin; g < t.group_end; ++g, sums += kTileRows * kPanel) {
+      for (int r = 0; r < rows_of(g); ++r) {
+        float* out = t.out + (group_row(t, g) + r) * t.out_stride + column;
+        for (int64_t v = 0; v < panels * kPanel && v < width; v += 16) {
+          const int lanes = width - v < 16 ? int(width - v) : 16;
+          auto sum = Amx::load(sums + v / kPanel * plane + r * kPanel + v % kPanel);
+          if (t.bias) sum = Amx::add(sum, Amx::load_n(t.bias + column + v, lanes));
+          Amx::store_n(out + v, sum, lanes);
+        }
+      }
+    }
   }
 };
 
