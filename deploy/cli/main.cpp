@@ -7,6 +7,8 @@
 #include "deploy/cli/bench_serve.h"
 #include "deploy/cli/chat.h"
 #include "deploy/cli/child_process.h"
+#include "deploy/cli/doctor.h"
+#include "deploy/cli/doctor_probes.h"
 #include "deploy/cli/engine_bench.h"
 #include "deploy/cli/supervisor.h"
 #include "monitoring/process_metrics.h"
@@ -24,6 +26,7 @@ int run_rank(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   if (argc > 2 && std::string_view(argv[1]) == "run-rank") return run_rank(argc, argv);
+  if (argc > 1 && std::string_view(argv[1]) == "doctor-rank") return leadline::deploy::run_doctor_rank();
   CLI::App app{
       "Leadline serves Llama-family models: a coordinator over HTTP, tensor-parallel workers over MPI."};
   app.set_version_flag("--version", std::string(leadline::monitoring::build_version()));
@@ -31,6 +34,7 @@ int main(int argc, char** argv) {
   leadline::deploy::UpOptions up;
   leadline::deploy::ChatOptions chat;
   leadline::deploy::BenchOptions bench;
+  leadline::deploy::DoctorOptions doctor;
   add_up_flags(*app.add_subcommand("up", "Serve a model on this machine: one coordinator, workers, one URL"),
                up);
   add_chat_flags(*app.add_subcommand("chat", "Talk to a running server"), chat);
@@ -42,6 +46,7 @@ int main(int argc, char** argv) {
   CLI::App* engine_command =
       bench_command->add_subcommand("engine", "Measure the engine alone, beside the machine's ceilings");
   add_engine_bench_flags(*engine_command, engine);
+  add_doctor_flags(*app.add_subcommand("doctor", "Check this machine, a model, a running server"), doctor);
   app.add_subcommand("test", "Build what is missing and run the tests (./leadline test [--full])");
   app.add_subcommand("help", "This text");
   CLI11_PARSE(app, argc, argv);
@@ -49,6 +54,7 @@ int main(int argc, char** argv) {
   if (app.got_subcommand("chat")) return run_chat(chat);
   if (engine_command->parsed()) return run_engine_bench(engine);
   if (app.got_subcommand("bench")) return run_bench_serve(bench);
+  if (app.got_subcommand("doctor")) return run_doctor(doctor);
   if (app.got_subcommand("test")) {
     std::fputs("leadline: tests are run by the script at the root of the tree: ./leadline test\n", stderr);
     return 2;

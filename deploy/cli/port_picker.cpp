@@ -6,10 +6,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <random>
+
 namespace leadline::deploy {
 namespace {
 
-constexpr int kMaxPort = 65535, kBlocksTried = 200;
+constexpr int kMaxPort = 65535, kBlocksTried = 200, kPortsTried = 2000;
+// Below Linux's range for outgoing connections (32768 up): a port from there may become some connection's own
+// end, even that of the coordinator dialling this very port, between being picked and being listened on.
+constexpr int kFirstPicked = 20000, kEndPicked = 32000;
 
 // A bound socket, or -1; `port` 0 is replaced by the one that was given.
 int bind_port(const std::string& host, int& port) {
@@ -49,11 +54,12 @@ bool ports_are_free(const std::string& host, int first, int count) {
 }
 
 std::vector<int> pick_free_ports(const std::string& host, int count) {
+  std::random_device random;
   std::vector<int> ports, held;
-  for (int i = 0; i < count; ++i) {
-    int port = 0;
+  for (int tried = 0; tried < kPortsTried && static_cast<int>(ports.size()) < count; ++tried) {
+    int port = kFirstPicked + static_cast<int>(random() % (kEndPicked - kFirstPicked));
     const int fd = bind_port(host, port);
-    if (fd < 0) break;
+    if (fd < 0) continue;
     held.push_back(fd);  // so that the next one differs
     ports.push_back(port);
   }
