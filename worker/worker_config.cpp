@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <fstream>
 
 namespace leadline::worker {
 
@@ -30,8 +31,27 @@ void add_store_flags(CLI::App& app, WorkerConfig& c) {
   app.add_option("--kv-disk-bytes", c.kv_disk_bytes,
                  "Bytes that the directory may cost (MiB, GiB); 0: no disk")
       ->transform(CLI::AsSizeValue(false));
-  app.add_option("--kv-redis", c.kv_redis,
-                 "redis[s]://[user:pass@]host:port[/db] for blocks shared by hosts");
+  app.add_option(
+      "--kv-redis", c.kv_redis,
+      "redis[s]://[user:pass@]host:port[/db] for blocks shared by hosts; @FILE reads it from there");
+}
+
+constexpr std::size_t kLongestUrl = 4096;  // bytes of a file that holds one
+
+// A password does not belong on a command line: "@FILE" is replaced by the file's first line. "" or what is
+// wrong.
+std::string read_redis_url(std::string& url) {
+  if (!url.starts_with('@')) return {};
+  const std::string path = url.substr(1);
+  std::ifstream file(path);
+  std::string line;
+  if (!file || !std::getline(file, line)) return "--kv-redis: cannot read " + path;
+  while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
+  if (line.empty() || line.size() > kLongestUrl)
+    return "--kv-redis: " + path + " does not begin with a line of 1 to " + std::to_string(kLongestUrl) +
+           " bytes";
+  url = std::move(line);
+  return {};
 }
 
 }  // namespace
@@ -94,6 +114,7 @@ ParsedFlags parse_worker_flags(int argc, char** argv) {
   app.add_flag("--log-json", c.log_json, "Log lines as JSON");
   try {
     app.parse(argc, argv);
+    if (std::string wrong = read_redis_url(c.kv_redis); !wrong.empty()) throw CLI::ValidationError(wrong);
     parsed.run = true;
   } catch (const CLI::CallForHelp&) {
     parsed.text = app.help();

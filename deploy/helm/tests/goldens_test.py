@@ -29,8 +29,10 @@ REFUSED = {  # setting -> what the message names
     'coordinator.service.port=70000': "port",
     'coordinator.autoscaling.targetCpuPercent=400': "targetCpuPercent",
     'worker.autoscaling.type="cpu"': "type",
-    'redis.enabled=true': "redis",
-    'policyTrainer.enabled=true': "policyTrainer",
+    'redis.mode="cluster"': "mode",
+    'redis.bundled.maxMemory="2 GB"': "maxMemory",
+    'images.redis.tag="latest"': "tag",
+    'kvStore.disk="64G"': "disk",
     'networkPolicy={"enabledd":true}': "enabledd",
 }
 

@@ -3,7 +3,9 @@
 What differs from a pod is only where files and ports are: /usr/local/bin is the build's bin (and deploy/docker for leadline-ranks),
 mounts are folders of the test, ports are free ones, names of Services are 127.0.0.1.
 """
+import base64
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -181,6 +183,58 @@ class RealCommands(unittest.TestCase):
                                   capture_output=True, text=True, check=False)
             self.assertEqual((done.returncode, done.stdout), (2, ""), name)
             self.assertIn("leadline-ranks:", done.stderr)
+
+
+@unittest.skipIf(unavailable() or not shutil.which("redis-server"), unavailable() or "no redis-server (Debian's redis-server)")
+class BundledRedis(unittest.TestCase):
+    """The chart's Redis with its arguments and rules: what the store sends is allowed, the rest is not."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="leadline-chart-redis-")
+        self.addCleanup(folder.cleanup)
+        objects = render("two-node-tp16")
+        container = container_of(objects[("StatefulSet", f"{NAME}-redis")]["spec"]["template"], "redis")
+        data = {key: base64.b64decode(value).decode() for key, value in objects[("Secret", f"{NAME}-redis")]["data"].items()}
+        self.password = data["password"]
+        rules = os.path.join(folder.name, "users.acl")
+        with open(rules, "w") as file:
+            file.write(data["users.acl"])
+        self.port = free_port()
+        places = {"/etc/redis/users.acl": rules, "0.0.0.0": "127.0.0.1", "6379": str(self.port)}
+        words = [places.get(word, word) for word in container["command"] + container["args"]]
+        self.process = subprocess.Popen(words, cwd=folder.name, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, text=True)
+        self.addCleanup(self.stop)
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                self.link = socket.create_connection(("127.0.0.1", self.port), timeout=5)
+                break
+            except OSError:
+                self.assertIsNone(self.process.poll(), "redis-server ended")
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.05)
+        self.addCleanup(self.link.close)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.communicate(timeout=20)
+
+    def say(self, *words):
+        self.link.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in map(str.encode, words)))
+        return self.link.recv(65536).decode()
+
+    def test_its_rules(self):
+        self.assertRegex(self.say("GET", "leadline:x"), "^-NOAUTH")
+        self.assertRegex(self.say("AUTH", "default", "wrong"), "^-WRONGPASS")
+        self.assertEqual(self.say("AUTH", "default", self.password), "+OK\r\n")
+        self.assertEqual(self.say("SET", "leadline:kv:1:k", "v", "EX", "60"), "+OK\r\n")
+        self.assertEqual(self.say("GET", "leadline:kv:1:k"), "$1\r\nv\r\n")
+        self.assertEqual(self.say("UNLINK", "leadline:kv:1:k"), ":1\r\n")
+        self.assertRegex(self.say("SET", "other", "v"), "^-NOPERM")
+        for forbidden in (["FLUSHALL"], ["CONFIG", "GET", "*"], ["KEYS", "*"], ["SHUTDOWN"]):
+            self.assertRegex(self.say(*forbidden), "^-NOPERM", forbidden)
+        self.assertIn("maxmemory_policy:allkeys-lfu", self.say("INFO", "memory"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """One test per template of the chart, over `helm template`; the last class checks that no template lacks one."""
+import base64
 import os
 import re
 import sys
@@ -202,7 +203,46 @@ class Templates(unittest.TestCase):
         self.assertEqual(spec["egress"], [])
         group = self.policy("worker", LWS)
         self.assertNotIn("ports", group["ingress"][1])  # NCCL chooses its ports
-        self.assertEqual(len(group["egress"]), 1)
+        redis = [rule["to"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for rule in group["egress"]]
+        self.assertEqual(redis, ["worker", "redis"])
+        self.assertEqual(self.policy("worker", GPU)["egress"][0]["to"][0]["ipBlock"]["cidr"], "10.20.0.0/16")
+
+    def test_networkpolicy_redis(self):
+        spec = self.policy("redis", LWS)
+        self.assertEqual(spec["egress"], [])
+        [rule] = spec["ingress"]
+        worker = render(LWS)[("LeaderWorkerSet", f"{NAME}-worker")]["spec"]["leaderWorkerTemplate"]["workerTemplate"]
+        self.assertTrue(rule["from"][0]["podSelector"]["matchLabels"].items() <= worker["metadata"]["labels"].items())
+        self.assertNotIn(("NetworkPolicy", f"{NAME}-redis"), render(GPU))
+
+    def test_redis_secret(self):
+        data = self.present("Secret", f"{NAME}-redis", LWS)["data"]
+        url, rules = (base64.b64decode(data[key]).decode() for key in ("url", "users.acl"))
+        self.assertEqual(url, f"redis://default:rendered0without0a0cluster@{NAME}-redis.serving.svc:6379/0")
+        self.assertIn(">rendered0without0a0cluster ", rules)
+        made = render(CPU, 'redis.mode="bundled"')[("Secret", f"{NAME}-redis")]["data"]
+        self.assertEqual(len(base64.b64decode(made["password"])), 32)
+        self.assertIn(base64.b64decode(made["password"]), base64.b64decode(made["url"]))
+
+    def test_redis_statefulset(self):
+        self.assertNotIn(("StatefulSet", f"{NAME}-redis"), render(GPU))  # an external one
+        container = container_of(render(LWS)[("StatefulSet", f"{NAME}-redis")]["spec"]["template"], "redis")
+        self.assertEqual(container["args"][container["args"].index("--maxmemory") + 1], "32gb")
+        worker = container_of(self.worker(GPU)["template"], "worker")
+        self.assertEqual(flags(worker)["--kv-redis"], "@/etc/leadline/redis/url")
+        self.assertEqual(flags(worker)["--kv-disk-bytes"], "200GiB")
+        volumes = {v["name"]: v for v in self.worker(GPU)["template"]["spec"]["volumes"]}
+        self.assertEqual(volumes["redis"]["secret"]["secretName"], "leadline-redis")
+        self.assertEqual(volumes["kv"]["emptyDir"]["sizeLimit"], "200Gi")
+        self.assertNotIn("--kv-redis", flags(container_of(self.worker(CPU)["template"], "worker")))
+
+    def test_redis_service(self):
+        spec = self.present("Service", f"{NAME}-redis", LWS)["spec"]
+        labels = render(LWS)[("StatefulSet", f"{NAME}-redis")]["spec"]["template"]["metadata"]["labels"]
+        self.assertTrue(spec["selector"].items() <= labels.items())
+
+    def test_redis_serviceaccount(self):
+        self.assertFalse(self.present("ServiceAccount", f"{NAME}-redis", LWS)["automountServiceAccountToken"])
 
     def test_networkpolicy_test(self):
         spec = self.policy("test", CPU)

@@ -48,6 +48,12 @@ app.kubernetes.io/part-of: leadline
 {{- end -}}
 {{- end -}}
 
+{{- define "leadline.redisSecretName" -}}
+{{- if eq .Values.redis.mode "bundled" -}}{{ include "leadline.fullname" . }}-redis
+{{- else -}}{{ required "redis.external.existingSecret: name the Secret that holds the url" .Values.redis.external.existingSecret }}
+{{- end -}}
+{{- end -}}
+
 {{- define "leadline.priorityClassName" -}}
 {{- if .Values.priorityClass.existing -}}{{ .Values.priorityClass.existing }}
 {{- else if .Values.priorityClass.create -}}{{ include "leadline.fullname" . }}

@@ -33,6 +33,16 @@ spec:
         - --max-seqs={{ $w.maxSeqs }}
         - --step-tokens={{ $w.stepTokens }}
         - --threads={{ $w.threads }}
+        - --kv-memory={{ $root.Values.kvStore.memory }}
+        {{- if ne $root.Values.kvStore.disk "0" }}
+        - --kv-disk=/var/lib/leadline/kv
+        - --kv-disk-bytes={{ $root.Values.kvStore.disk }}
+        {{- else }}
+        - --kv-disk-bytes=0
+        {{- end }}
+        {{- if ne $root.Values.redis.mode "none" }}
+        - --kv-redis=@/etc/leadline/redis/url
+        {{- end }}
         {{- if not $w.prefixCache }}
         - --no-prefix-cache
         {{- end }}
@@ -81,11 +91,23 @@ spec:
         - {name: tmp, mountPath: /tmp}
         - {name: shm, mountPath: /dev/shm}
         - {name: control, mountPath: /etc/leadline/control, readOnly: true}
+        {{- if ne $root.Values.kvStore.disk "0" }}
+        - {name: kv, mountPath: /var/lib/leadline/kv}
+        {{- end }}
+        {{- if ne $root.Values.redis.mode "none" }}
+        - {name: redis, mountPath: /etc/leadline/redis, readOnly: true}
+        {{- end }}
         {{- include "leadline.modelMount" $root | indent 8 }}
   volumes:
     - {name: tmp, emptyDir: {sizeLimit: 64Mi}}
     - {name: shm, emptyDir: {medium: Memory, sizeLimit: {{ $w.shmSize }}}}
     - {name: control, secret: {secretName: {{ include "leadline.controlSecretName" $root }}, defaultMode: 0440}}
+    {{- if ne $root.Values.kvStore.disk "0" }}
+    - {name: kv, emptyDir: {sizeLimit: {{ trimSuffix "B" $root.Values.kvStore.disk }}}}
+    {{- end }}
+    {{- if ne $root.Values.redis.mode "none" }}
+    - {name: redis, secret: {secretName: {{ include "leadline.redisSecretName" $root }}, defaultMode: 0440, items: [{key: url, path: url}]}}
+    {{- end }}
     {{- include "leadline.modelVolume" $root | indent 4 }}
 {{- end -}}
 
