@@ -21,6 +21,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LEFT_OUT = {"slow", "soak", "sanitizer"}
+SANITIZED_PATIENCE = 5  # sanitizers make the kernels that many times slower and more
 PYTHON_TIMEOUT_S = {"quick": 300, "slow": 1800}
 SCRIPT_FOLDERS = ("tests/integration", "deploy/docker/tests", "deploy/helm/tests", "monitoring/tests")
 SHOWN_LINES = 60  # of a failed program's output
@@ -129,8 +130,8 @@ def run_program(test, prefix=""):
             key, _, value = pair.partition("=")
             env[key] = value
         begin = time.monotonic()
-        status, outcome.output = run_bounded(test["command"], properties.get("WORKING_DIRECTORY", ROOT), env,
-                                             float(properties.get("TIMEOUT", 600)))
+        patience = float(properties.get("TIMEOUT", 600)) * (SANITIZED_PATIENCE if prefix else 1)
+        status, outcome.output = run_bounded(test["command"], properties.get("WORKING_DIRECTORY", ROOT), env, patience)
         outcome.seconds = time.monotonic() - begin
         if not read_gtest_reports(folder, outcome):
             judge_plain(status, outcome)
