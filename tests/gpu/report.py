@@ -7,7 +7,7 @@ import pathlib
 import re
 import subprocess
 
-ORDER = ["configure", "build", "conformance", "host_logic", "model", "device_model", "memcheck", "racecheck", "bench"]
+ORDER = ["configure", "build_device", "build_engine", "build_tests", "conformance", "host_logic", "model", "device_model", "memcheck", "racecheck", "bench"]
 
 
 def commit():
@@ -39,6 +39,12 @@ def read_part(parts, name):
     part["notes"] = re.findall(r"^(?:SKIPPED .*|greedy tokens: .*|.*ERROR SUMMARY.*|.*RACECHECK SUMMARY.*)$", log, re.M)
     if name == "bench":
         part["rows"] = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    if name.startswith("build_"):
+        steps = re.findall(r"^\[ *(\d+)(?:/(\d+)|%)\]", log, re.M)  # ninja's [n/m], make's [ n%]
+        if steps:
+            part["notes"].append(f"step {steps[-1][0]} of {steps[-1][1]}" if steps[-1][1] else f"{steps[-1][0]} %")
+        if status == "124":
+            part["notes"].append("cut off: the next run goes on from here")
     if status != "0":
         part["tail"] = log[-1500:]
     return part
