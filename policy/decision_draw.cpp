@@ -28,7 +28,7 @@ ActionDistribution explore(const DecisionPoint& point, const ActionDistribution&
       const auto longest = static_cast<std::int16_t>(std::min(point.max_draft, kMaxDraft));
       if (longest < 1) break;
       for (const std::int32_t exit : point.exits)
-        tried.add({ActionKind::draft, static_cast<std::int16_t>(exit), longest}, 1);
+        tried.add({ActionKind::climb, static_cast<std::int16_t>(exit), longest}, 1);
       break;
     }
     case DecisionKind::at_layer:
@@ -42,6 +42,7 @@ ActionDistribution explore(const DecisionPoint& point, const ActionDistribution&
     case DecisionKind::after_draft:
       tried.add({ActionKind::go_on}, 1);
       tried.add({ActionKind::stop}, 1);
+      tried.add({ActionKind::keep_and_stop}, 1);
       break;
   }
   ActionDistribution mixed;

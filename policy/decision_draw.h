@@ -13,8 +13,8 @@ namespace leadline::policy {
 [[nodiscard]] double decision_uniform(std::uint64_t sequence, std::uint64_t round, std::uint32_t decision);
 
 // (1 - epsilon) of the distribution's mode + epsilon of a uniform choice among exploring actions: at
-// round_start plain and every exit with the longest draft, at at_layer all legal ones, after a draft go_on
-// and stop. epsilon in [0, 1].
+// round_start plain and a climb from every exit with the longest draft (which leaves every later choice
+// open), elsewhere all legal ones. epsilon in [0, 1].
 [[nodiscard]] ActionDistribution explore(const DecisionPoint& point, const ActionDistribution& wanted,
                                          float epsilon);
 

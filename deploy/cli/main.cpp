@@ -10,6 +10,7 @@
 #include "deploy/cli/doctor.h"
 #include "deploy/cli/doctor_probes.h"
 #include "deploy/cli/engine_bench.h"
+#include "deploy/cli/policy_command.h"
 #include "deploy/cli/supervisor.h"
 #include "monitoring/process_metrics.h"
 
@@ -47,12 +48,16 @@ int main(int argc, char** argv) {
       bench_command->add_subcommand("engine", "Measure the engine alone, beside the machine's ceilings");
   add_engine_bench_flags(*engine_command, engine);
   add_doctor_flags(*app.add_subcommand("doctor", "Check this machine, a model, a running server"), doctor);
+  CLI::App* policy_command =
+      app.add_subcommand("policy", "Exit policies: record, train, judge, look at them");
+  const auto run_policy = leadline::deploy::add_policy_command(*policy_command);
   app.add_subcommand("test", "Build what is missing and run the tests (./leadline test [--full])");
   app.add_subcommand("help", "This text");
   CLI11_PARSE(app, argc, argv);
   if (app.got_subcommand("up")) return run_up(up);
   if (app.got_subcommand("chat")) return run_chat(chat);
   if (engine_command->parsed()) return run_engine_bench(engine);
+  if (policy_command->parsed()) return run_policy();
   if (app.got_subcommand("bench")) return run_bench_serve(bench);
   if (app.got_subcommand("doctor")) return run_doctor(doctor);
   if (app.got_subcommand("test")) {

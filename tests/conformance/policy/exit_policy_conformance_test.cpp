@@ -12,8 +12,10 @@
 #include <vector>
 
 #include "policy/decision_draw.h"
+#include "policy/del_policy.h"
 #include "policy/exit_policy.h"
 #include "policy/fixed_policy.h"
+#include "policy/learned_policy.h"
 
 namespace leadline::policy {
 namespace {
@@ -23,6 +25,25 @@ struct Maker {
   std::function<std::unique_ptr<ExitPolicy>()> make;
 };
 
+// A network of random weights: no law may hang on what was learned.
+std::unique_ptr<ExitPolicy> random_learned(LearnedKind kind, std::uint32_t seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0, 0.5F);
+  LearnedModel model;
+  model.kind = kind;
+  model.layers = 24;
+  model.exits = {2, 3, 5, 8, 12, 20};
+  const auto inputs = static_cast<std::uint32_t>(kind == LearnedKind::lede ? kLedeInputs : kBenefitInputs);
+  const auto outputs =
+      static_cast<std::uint32_t>(kind == LearnedKind::lede ? kLedeOutputs : kClimb + model.exits.size());
+  model.mean.assign(inputs, 0.5F);
+  model.scale.assign(inputs, 2.0F);
+  model.net.sizes = {inputs, 48, 48, outputs};
+  model.net.weights.resize(Mlp::weights_for(model.net.sizes));
+  for (float& w : model.net.weights) w = normal(random);
+  return make_learned_policy(std::move(model));
+}
+
 std::vector<Maker> makers() {
   return {
       {"off", [] { return make_off_policy(); }},
@@ -31,6 +52,9 @@ std::vector<Maker> makers() {
       {"threshold", [] { return make_threshold_policy({.exit = 4}); }},
       {"threshold_that_keeps",
        [] { return make_threshold_policy({.exit = 2, .threshold = 0.9F, .keep_last = true}); }},
+      {"del", [] { return make_del_policy(); }},
+      {"lede", [] { return random_learned(LearnedKind::lede, 1); }},
+      {"learned", [] { return random_learned(LearnedKind::benefit, 2); }},
   };
 }
 

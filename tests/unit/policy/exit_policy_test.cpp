@@ -78,10 +78,10 @@ TEST(Explore, SpreadsEpsilonAndKeepsTheRest) {
   const ActionDistribution d = explore(start, ActionDistribution::certain(wanted), 0.2F);
   EXPECT_FLOAT_EQ(d.probability(wanted), 0.8F);
   EXPECT_FLOAT_EQ(d.probability({ActionKind::plain}), 0.05F);
-  EXPECT_FLOAT_EQ(d.probability({ActionKind::draft, 8, 8}), 0.05F);
+  EXPECT_FLOAT_EQ(d.probability({ActionKind::climb, 8, 8}), 0.05F);
   const DecisionPoint after = point_of(DecisionKind::after_draft, 4);
-  const ActionDistribution e = explore(after, ActionDistribution::certain({ActionKind::stop}), 0.2F);
-  EXPECT_FLOAT_EQ(e.probability({ActionKind::stop}), 0.9F);
+  const ActionDistribution e = explore(after, ActionDistribution::certain({ActionKind::stop}), 0.3F);
+  EXPECT_FLOAT_EQ(e.probability({ActionKind::stop}), 0.8F);
   EXPECT_FLOAT_EQ(e.probability({ActionKind::go_on}), 0.1F);
   EXPECT_EQ(explore(start, ActionDistribution::certain(wanted), 0).entries().size(), 1U);
 }

@@ -1,0 +1,137 @@
+#include "deploy/cli/policy_training.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+
+#include "deploy/cli/svg_picture.h"
+#include "policy/byte_file.h"
+#include "policy/trainer/training.h"
+
+namespace leadline::deploy {
+namespace {
+
+using policy::TrajectoryFile;
+
+int fail_with(const std::string& message) {
+  std::fprintf(stderr, "leadline: %s\n", message.c_str());
+  return 1;
+}
+
+// Files, and the logs in directories.
+policy::Result<std::vector<TrajectoryFile>> read_logs(const std::vector<std::string>& names) {
+  std::vector<std::string> paths;
+  for (const std::string& name : names) {
+    std::error_code error;
+    if (!std::filesystem::is_directory(name, error)) {
+      paths.push_back(name);
+      continue;
+    }
+    for (const auto& entry : std::filesystem::directory_iterator(name, error))
+      if (entry.path().extension() == ".lltj") paths.push_back(entry.path().string());
+  }
+  std::ranges::sort(paths);
+  std::vector<TrajectoryFile> logs;
+  for (const std::string& path : paths) {
+    auto log = policy::read_trajectories(path);
+    if (!log) return tl::unexpected(log.error());
+    if (log->damaged > 0)
+      std::fprintf(stderr, "leadline: %s: %llu bytes at its end are damaged and left out\n", path.c_str(),
+                   static_cast<unsigned long long>(log->damaged));
+    logs.push_back(std::move(*log));
+  }
+  return logs;
+}
+
+void print_estimate(const char* name, const policy::OffPolicyEstimate& e) {
+  std::printf("%-26s %9.1f  [%.1f, %.1f]   %zu of %zu rounds agree, effective samples %.0f\n", name,
+              e.us_per_token, e.low, e.high, e.agreed, e.rounds, e.effective_samples);
+}
+
+}  // namespace
+
+void add_train_flags(CLI::App& command, TrainOptions& o) {
+  command.option_defaults()->always_capture_default();
+  command.add_option("logs", o.logs, "Trajectory logs, or directories of them")->required();
+  command.add_option("-o,--out", o.out, "Policy file to write")->required();
+  command.add_option("--curve", o.curve, "Learning curve to write (SVG); default: beside the policy");
+  command.add_option("--steps", o.steps, "Steps of one sweep")->check(CLI::Range(10, 10'000'000));
+  command.add_option("--sweeps", o.sweeps, "Sweeps of lambda towards its fixed point")
+      ->check(CLI::Range(1, 20));
+  command.add_option("--n-step", o.n_step, "Steps of a return")->check(CLI::Range(1, 64));
+  command.add_option("--conservative", o.conservative, "Weight of the conservative term; 0: none")
+      ->check(CLI::Range(0.0, 100.0));
+  command.add_option("--held-out", o.held_out, "Share of sequences that only judge")
+      ->check(CLI::Range(0.05, 0.9));
+  command.add_option("--seed", o.seed, "Of the network and the batches");
+  command.add_flag("--export-anyway", o.export_anyway,
+                   "Write the policy though it is not shown to be better");
+}
+
+int run_train(const TrainOptions& o) {
+  const auto logs = read_logs(o.logs);
+  if (!logs) return fail_with(logs.error().message);
+  policy::TrainingOptions options;
+  options.steps = o.steps;
+  options.sweeps = o.sweeps;
+  options.n_step = o.n_step;
+  options.conservative = static_cast<float>(o.conservative);
+  options.held_out = o.held_out;
+  options.seed = static_cast<std::uint64_t>(o.seed);
+  options.export_anyway = o.export_anyway;
+  int last = -1;
+  options.progress = [&](const std::string& stage, int step, int steps, float loss) {
+    const int percent = 100 * step / steps / 10 * 10;
+    if (percent == last) return;
+    last = percent;
+    std::fprintf(stderr, "leadline: training, %s: %3d %%, loss %.4f\n", stage.c_str(), percent,
+                 static_cast<double>(loss));
+  };
+  policy::TrainingReport report;
+  const auto file = policy::train_policy(*logs, options, report);
+  if (!report.curve.empty()) {
+    const std::string picture =
+        svg_curve("Learning curve", "steps", "loss (mean of the last 100)", report.curve);
+    const std::string path = o.curve.empty() ? o.out + ".curve.svg" : o.curve;
+    if (auto saved = policy::write_file(path, std::as_bytes(std::span(picture))); !saved)
+      return fail_with(saved.error().message);
+  }
+  if (!file) return fail_with("not exported: " + file.error().message);
+  if (auto saved = policy::save_policy(*file, o.out); !saved) return fail_with(saved.error().message);
+  std::printf("%s: %s\n", o.out.c_str(), file->provenance.c_str());
+  return 0;
+}
+
+void add_eval_flags(CLI::App& command, EvalOptions& o) {
+  command.add_option("policy", o.policy, "Policy file")->required();
+  command.add_option("logs", o.logs, "Trajectory logs that it was not trained on, or directories of them")
+      ->required();
+}
+
+int run_eval(const EvalOptions& o) {
+  const auto file = policy::load_policy(o.policy);
+  if (!file) return fail_with(o.policy + ": " + file.error().message);
+  const auto logs = read_logs(o.logs);
+  if (!logs) return fail_with(logs.error().message);
+  std::vector<policy::Trajectory> rounds;
+  for (const TrajectoryFile& log : *logs) {
+    if (log.header.model_identity != file->model_identity || log.header.layers != file->model.layers)
+      return fail_with("a log is of model " + log.header.model_identity + ", the policy of " +
+                       file->model_identity);
+    rounds.insert(rounds.end(), log.rounds.begin(), log.rounds.end());
+  }
+  if (rounds.empty()) return fail_with("the logs hold no rounds");
+  const auto learned = policy::make_learned_policy(file->model);
+  const auto& exits = logs->front().header.exits;
+  std::printf("%-26s %9s  %s\n", "", "us/token", "95 % (bootstrap over sequences)");
+  print_estimate("policy", policy::estimate(rounds, *learned, file->model.layers, exits));
+  const auto best = policy::best_static(rounds, file->model.layers, exits, file->model.max_draft);
+  const std::string name = best.drafts == 0
+                               ? "plain decoding"
+                               : "static " + std::to_string(best.exit) + ", " + std::to_string(best.drafts);
+  print_estimate(name.c_str(), best.estimate);
+  return 0;
+}
+
+}  // namespace leadline::deploy

@@ -1,0 +1,352 @@
+#include "deploy/cli/trace_recorder.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "coordinator/text/tokenizer.h"
+#include "policy/exit_features.h"
+#include "policy/trainer/decode_trace.h"
+#include "transport/collective/identity_communicator.h"
+#include "worker/model/transformer.h"
+#include "worker/sampling/sampler.h"
+
+namespace leadline::deploy {
+namespace {
+
+using policy::AnswerTrace;
+using policy::DecodeTrace;
+using policy::ExitTrace;
+using policy::ProbeReading;
+using worker::ConstFloatMatrix;
+using worker::Result;
+
+constexpr int kPromptLimit = 4096, kPrefillRows = 256, kBranchesAtOnce = 64;
+
+ProbeReading target_reading(std::span<const float> logits) {
+  return policy::read_probe(logits, 0);
+}
+
+// The model with one answer's pages and scratch pages for wrong drafts.
+class Recorder {
+ public:
+  static Result<std::unique_ptr<Recorder>> start(const TraceOptions& options);
+  Result<AnswerTrace> record(const TracePrompt& prompt, float temperature, std::uint64_t seed);
+  [[nodiscard]] DecodeTrace header() const {
+    return {config_.layers, options_.max_draft, exits_, model_->fingerprint(), {}};
+  }
+
+ private:
+  explicit Recorder(const TraceOptions& options) : options_(options) {}
+  Result<void> load();
+
+  struct Row {  // of the step being put together
+    std::int32_t token = 0, slot = 0;
+    std::span<const std::uint32_t> table;
+  };
+  Result<ConstFloatMatrix> run(std::span<const Row> rows, bool one_sequence, std::int32_t exit,
+                               bool all_logits);
+  std::int32_t draw(std::span<const float> logits, std::int32_t position, const AnswerTrace& answer);
+  [[nodiscard]] std::span<const float> row(const ConstFloatMatrix& logits, std::int64_t r) const {
+    return {logits.data + r * logits.row_stride, static_cast<std::size_t>(vocab_)};
+  }
+  Result<void> decode(std::span<const std::int32_t> prompt, AnswerTrace& answer);
+  Result<void> read_exit(std::int32_t last_prompt_token, std::int32_t exit, const AnswerTrace& answer,
+                         ExitTrace& trace);
+  Result<void> follow(std::span<const std::int32_t> starts, std::span<const std::int32_t> drafts,
+                      std::int32_t exit, const AnswerTrace& answer, ExitTrace& trace);
+
+  const TraceOptions options_;
+  worker::ModelConfig config_;
+  std::unique_ptr<coordinator::Tokenizer> tokenizer_;
+  std::unique_ptr<worker::Backend> backend_;
+  transport::IdentityCommunicator ranks_;
+  std::unique_ptr<worker::KvPool> pool_;
+  std::unique_ptr<worker::Transformer> model_;
+  std::vector<std::int32_t> exits_;
+  std::int32_t vocab_ = 0;            // ids that the tokenizer has
+  std::vector<std::uint32_t> pages_;  // of the answer, then scratch
+  std::uint32_t answer_pages_ = 0, branch_pages_ = 0;
+  worker::SamplingParams sampling_;
+  worker::SamplerScratch scratch_;
+};
+
+Result<std::unique_ptr<Recorder>> Recorder::start(const TraceOptions& options) {
+  std::unique_ptr<Recorder> recorder(new Recorder(options));
+  if (auto loaded = recorder->load(); !loaded) return tl::unexpected(loaded.error());
+  return recorder;
+}
+
+Result<void> Recorder::load() {
+  auto config = worker::ModelConfig::load(options_.model);
+  if (!config) return tl::unexpected(config.error());
+  config_ = std::move(*config);
+  auto tokenizer = coordinator::Tokenizer::load(options_.model);
+  if (!tokenizer) return monitoring::fail(worker::Errc::malformed_file, tokenizer.error().message);
+  tokenizer_ = std::move(*tokenizer);
+  vocab_ = std::min(config_.vocab, static_cast<std::int32_t>(tokenizer_->vocab_size()));
+  worker::BackendOptions wanted;
+  wanted.device = "cpu";
+  wanted.threads = options_.threads;
+  auto backend = worker::make_backend(wanted);
+  if (!backend) return tl::unexpected(backend.error());
+  backend_ = std::move(*backend);
+  worker::TransformerOptions load;
+  load.model_directory = options_.model;
+  load.max_rows = std::max({kPrefillRows, options_.tokens, kBranchesAtOnce});
+  load.max_logit_rows = std::max(options_.tokens, kBranchesAtOnce);
+  load.max_positions = config_.max_positions;
+  auto model = worker::Transformer::load(config_, load, *backend_, ranks_);
+  if (!model) return tl::unexpected(model.error());
+  model_ = std::move(*model);
+  for (std::int32_t exit = 1; exit < config_.layers; ++exit) exits_.push_back(exit);
+  const auto page = worker::kPageTokens;
+  answer_pages_ = (static_cast<std::uint32_t>(config_.max_positions) + page - 1) / page;
+  branch_pages_ = (static_cast<std::uint32_t>(options_.max_draft) + 2 * page - 1) / page;
+  pages_.resize(answer_pages_ + kBranchesAtOnce * branch_pages_);
+  std::iota(pages_.begin(), pages_.end(), 0U);
+  auto pool = backend_->allocate_kv(static_cast<std::uint32_t>(pages_.size()) *
+                                        static_cast<std::uint32_t>(config_.layers * config_.kv_heads),
+                                    config_.head_dim, worker::DType::bf16);
+  if (!pool) return tl::unexpected(pool.error());
+  pool_ = std::move(*pool);
+  return {};
+}
+
+// Rows of one sequence in order of slots, or one row of each of several; up to layer `exit`.
+Result<ConstFloatMatrix> Recorder::run(std::span<const Row> rows, bool one_sequence, std::int32_t exit,
+                                       bool all_logits) {
+  std::vector<std::int32_t> tokens, logit_rows;
+  std::vector<worker::SequenceRows> sequences;
+  for (const Row& row : rows) {
+    if (!one_sequence || sequences.empty()) {
+      worker::SequenceRows s;
+      s.first_row = static_cast<std::int32_t>(tokens.size());
+      s.first_position = s.kv_before = row.slot;
+      s.kv.table = row.table.data();
+      s.kv.scale = static_cast<std::uint32_t>(config_.layers * config_.kv_heads);
+      s.kv.head_step = 1;
+      s.decode = true;
+      sequences.push_back(s);
+    }
+    ++sequences.back().rows;
+    tokens.push_back(row.token);
+  }
+  for (std::int32_t r = all_logits ? 0 : static_cast<std::int32_t>(rows.size()) - 1;
+       r < static_cast<std::int32_t>(rows.size()); ++r)
+    logit_rows.push_back(r);
+  const std::vector<worker::LayerRange> layers(sequences.size(), worker::LayerRange{0, exit});
+  worker::StepBatch batch{tokens, sequences, static_cast<std::uint32_t>(config_.kv_heads), logit_rows};
+  if (exit < config_.layers) batch.layers = layers;
+  return model_->forward(batch, *pool_);
+}
+
+std::int32_t Recorder::draw(std::span<const float> logits, std::int32_t position, const AnswerTrace& answer) {
+  worker::SamplingRow row;
+  row.logits = logits;
+  row.allowed_vocab = vocab_;
+  row.position = static_cast<std::uint64_t>(position);
+  (void)answer;
+  return worker::sample(row, sampling_, scratch_).token;
+}
+
+// Prefill, then one token after another through all layers.
+Result<void> Recorder::decode(std::span<const std::int32_t> prompt, AnswerTrace& answer) {
+  std::vector<Row> rows;
+  for (std::size_t i = 0; i + 1 < prompt.size(); ++i) {
+    rows.push_back({prompt[i], static_cast<std::int32_t>(i), pages_});
+    if (rows.size() < kPrefillRows && i + 2 < prompt.size()) continue;
+    if (auto ran = run(rows, true, config_.layers, false); !ran) return tl::unexpected(ran.error());
+    rows.clear();
+  }
+  std::int32_t token = prompt.back();
+  for (int i = 0; i < options_.tokens; ++i) {
+    const auto slot = answer.prompt_tokens - 1 + i;
+    const Row one{token, slot, pages_};
+    auto logits = run({&one, 1}, true, config_.layers, true);
+    if (!logits) return tl::unexpected(logits.error());
+    token = draw(row(*logits, 0), slot + 1, answer);
+    const ProbeReading reading = target_reading(row(*logits, 0));
+    answer.tokens.push_back(token);
+    answer.target_top1.push_back(reading.top1_probability);
+    answer.target_margin.push_back(reading.margin);
+  }
+  return {};
+}
+
+// One exit's drafts along the true tokens, in one pass, and what follows the wrong ones.
+Result<void> Recorder::read_exit(std::int32_t last_prompt_token, std::int32_t exit, const AnswerTrace& answer,
+                                 ExitTrace& trace) {
+  std::vector<Row> rows;
+  for (std::size_t i = 0; i < answer.tokens.size(); ++i)
+    rows.push_back({i == 0 ? last_prompt_token : answer.tokens[i - 1],
+                    answer.prompt_tokens - 1 + static_cast<std::int32_t>(i), pages_});
+  auto logits = run(rows, true, exit, true);
+  if (!logits) return tl::unexpected(logits.error());
+  std::vector<std::int32_t> starts, drafts;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto values = row(*logits, static_cast<std::int64_t>(i));
+    const std::int32_t drawn = draw(values, rows[i].slot + 1, answer);
+    const bool matches = drawn == answer.tokens[i];
+    trace.matches.push_back(matches ? 1 : 0);
+    trace.readings.push_back(policy::read_probe(values, drawn));
+    trace.branch.push_back(matches ? -1 : static_cast<std::int32_t>(starts.size()));
+    if (matches) continue;
+    starts.push_back(static_cast<std::int32_t>(i));
+    drafts.push_back(drawn);
+  }
+  trace.branches.resize(starts.size() * static_cast<std::size_t>(options_.max_draft - 1));
+  return follow(starts, drafts, exit, answer, trace);
+}
+
+// From wrong draft drafts[b] at position starts[b] on: max_draft - 1 more passes, many branches at once, each
+// on a copy of the page that it begins in.
+Result<void> Recorder::follow(std::span<const std::int32_t> starts, std::span<const std::int32_t> drafts,
+                              std::int32_t exit, const AnswerTrace& answer, ExitTrace& trace) {
+  const auto units = static_cast<std::uint32_t>(config_.layers * config_.kv_heads);
+  const auto passes = static_cast<std::size_t>(options_.max_draft - 1);
+  for (std::size_t begin = 0; begin < starts.size(); begin += kBranchesAtOnce) {
+    const std::size_t count = std::min<std::size_t>(kBranchesAtOnce, starts.size() - begin);
+    std::vector<std::vector<std::uint32_t>> tables(count);
+    std::vector<Row> rows(count);
+    for (std::size_t b = 0; b < count; ++b) {
+      const std::int32_t slot = answer.prompt_tokens + starts[begin + b];  // of the wrong draft
+      const std::uint32_t shared = static_cast<std::uint32_t>(slot) / worker::kPageTokens;
+      tables[b].assign(pages_.begin(), pages_.begin() + shared);
+      for (std::uint32_t p = 0; p < branch_pages_; ++p)
+        tables[b].push_back(answer_pages_ + static_cast<std::uint32_t>(b) * branch_pages_ + p);
+      for (std::uint32_t unit = 0; unit < static_cast<std::uint32_t>(exit * config_.kv_heads); ++unit)
+        backend_->copy_unit(*pool_, pages_[shared] * units + unit, tables[b][shared] * units + unit);
+      rows[b] = {drafts[begin + b], slot, tables[b]};
+    }
+    for (std::size_t pass = 0; pass < passes; ++pass) {
+      auto logits = run(rows, false, exit, true);
+      if (!logits) return tl::unexpected(logits.error());
+      for (std::size_t b = 0; b < count; ++b) {
+        const auto values = row(*logits, static_cast<std::int64_t>(b));
+        rows[b].token = draw(values, ++rows[b].slot, answer);
+        trace.branches[(begin + b) * passes + pass] = policy::read_probe(values, rows[b].token);
+      }
+    }
+  }
+  return {};
+}
+
+Result<AnswerTrace> Recorder::record(const TracePrompt& prompt, float temperature, std::uint64_t seed) {
+  auto ids = tokenizer_->encode(prompt.text, false, kPromptLimit);
+  if (!ids) return monitoring::fail(worker::Errc::configuration, ids.error().message);
+  const std::vector<std::int32_t> tokens(ids->begin(), ids->end());
+  const auto room = config_.max_positions - options_.tokens - options_.max_draft;
+  if (tokens.empty() || static_cast<std::int32_t>(tokens.size()) > room)
+    return monitoring::fail(worker::Errc::configuration, "a prompt of " + std::to_string(tokens.size()) +
+                                                             " tokens: 1 to " + std::to_string(room));
+  AnswerTrace answer;
+  answer.task = prompt.task;
+  answer.held_out = prompt.held_out;
+  answer.temperature = temperature;
+  answer.prompt_tokens = static_cast<std::int32_t>(tokens.size());
+  sampling_.temperature = temperature;
+  sampling_.seed = seed;
+  if (auto decoded = decode(tokens, answer); !decoded) return tl::unexpected(decoded.error());
+  answer.exits.resize(exits_.size());
+  for (std::size_t e = exits_.size(); e-- > 0;)
+    if (auto read = read_exit(tokens.back(), exits_[e], answer, answer.exits[e]); !read)
+      return tl::unexpected(read.error());
+  return answer;
+}
+
+int fail_with(const std::string& message) {
+  std::fprintf(stderr, "leadline: %s\n", message.c_str());
+  return 1;
+}
+
+// Share of drafts that match, by task and exit: what a reader checks first.
+void print_matches(const DecodeTrace& trace) {
+  std::map<std::string, std::pair<std::vector<double>, double>> tasks;
+  for (const AnswerTrace& answer : trace.answers) {
+    auto& [matches, tokens] = tasks[answer.task + (answer.temperature > 0 ? " sampled" : " greedy")];
+    matches.resize(trace.exits.size());
+    tokens += static_cast<double>(answer.tokens.size());
+    for (std::size_t e = 0; e < trace.exits.size(); ++e)
+      matches[e] += std::accumulate(answer.exits[e].matches.begin(), answer.exits[e].matches.end(), 0.0);
+  }
+  std::printf("%-20s", "drafts that match");
+  for (const auto exit : trace.exits) std::printf(" %5d", exit);
+  for (const auto& [task, counted] : tasks) {
+    std::printf("\n%-20s", task.c_str());
+    for (const double matches : counted.first) std::printf(" %5.2f", matches / counted.second);
+  }
+  std::printf("\n");
+}
+
+}  // namespace
+
+bool read_trace_prompts(const std::string& path, int limit, std::vector<TracePrompt>& prompts,
+                        std::string& error) {
+  std::ifstream file(path);
+  if (!file) {
+    error = "cannot open " + path;
+    return false;
+  }
+  std::map<std::string, int> taken;
+  std::string line;
+  for (int number = 1; std::getline(file, line); ++number) {
+    const auto json = nlohmann::json::parse(line, nullptr, false);
+    const auto text = [&](const char* key) {
+      return json.is_object() && json.contains(key) && json[key].is_string() ? json[key].get<std::string>()
+                                                                             : "";
+    };
+    TracePrompt prompt{text("task"), text("text"), text("split") != "train"};
+    if (prompt.task.empty() || prompt.text.empty()) {
+      error = path + ":" + std::to_string(number) + ": task and text must be strings that are not empty";
+      return false;
+    }
+    if (limit > 0 && ++taken[prompt.task + (prompt.held_out ? "h" : "t")] > limit) continue;
+    prompts.push_back(std::move(prompt));
+  }
+  return true;
+}
+
+void add_trace_flags(CLI::App& command, TraceOptions& o) {
+  command.option_defaults()->always_capture_default();
+  command.add_option("--model", o.model, "Hugging Face checkpoint directory")->required();
+  command.add_option("--prompts", o.prompts, "JSON lines of {task, split, text}")->required();
+  command.add_option("-o,--out", o.out, "Trace file to write")->required();
+  command.add_option("--temperature", o.temperatures, "One pass over the prompts for each; 0 = greedy")
+      ->check(CLI::Range(0.0F, 2.0F));
+  command.add_option("--tokens", o.tokens, "Of each answer, past its ends of turn")
+      ->check(CLI::Range(8, 2048));
+  command.add_option("--max-draft", o.max_draft, "Drafts of one round")->check(CLI::Range(2, 16));
+  command.add_option("--limit", o.limit, "Prompts of each task and split; 0: all")
+      ->check(CLI::Range(0, 1 << 20));
+  command.add_option("--threads", o.threads, "Kernel threads; 0: all cores")->check(CLI::Range(0, 256));
+}
+
+int run_trace(const TraceOptions& options) {
+  std::vector<TracePrompt> prompts;
+  std::string error;
+  if (!read_trace_prompts(options.prompts, options.limit, prompts, error)) return fail_with(error);
+  auto recorder = Recorder::start(options);
+  if (!recorder) return fail_with(recorder.error().message);
+  DecodeTrace trace = (*recorder)->header();
+  const std::size_t all = prompts.size() * options.temperatures.size();
+  for (const float temperature : options.temperatures) {
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+      auto answer = (*recorder)->record(prompts[i], temperature, i + 1);
+      if (!answer) return fail_with(answer.error().message);
+      trace.answers.push_back(std::move(*answer));
+      if (trace.answers.size() % 8 == 0 || trace.answers.size() == all)
+        std::fprintf(stderr, "leadline: traced %zu of %zu answers\n", trace.answers.size(), all);
+    }
+  }
+  if (auto saved = policy::save_trace(trace, options.out); !saved) return fail_with(saved.error().message);
+  print_matches(trace);
+  return 0;
+}
+
+}  // namespace leadline::deploy

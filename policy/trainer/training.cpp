@@ -1,0 +1,117 @@
+#include "policy/trainer/training.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+
+#include "policy/decision_draw.h"
+#include "policy/trainer/dataset.h"
+#include "policy/trainer/offline_q.h"
+
+namespace leadline::policy {
+namespace {
+
+std::string words(const TrainingReport& r) {
+  char text[512];
+  (void)std::snprintf(
+      text, sizeof text,
+      "%zu rounds learned from, %zu held out: learned %.1f us/token [%.1f, %.1f], effective samples "
+      "%.0f; best static (exit %d, %d drafts) %.1f us/token [%.1f, %.1f], effective samples %.0f",
+      r.rounds, r.held_out_rounds, r.learned.us_per_token, r.learned.low, r.learned.high,
+      r.learned.effective_samples, r.baseline.exit, r.baseline.drafts, r.baseline.estimate.us_per_token,
+      r.baseline.estimate.low, r.baseline.estimate.high, r.baseline.estimate.effective_samples);
+  return text;
+}
+
+Result<void> same_model(std::span<const TrajectoryFile> logs) {
+  if (logs.empty()) return monitoring::fail(Errc::configuration, "no logs to train on");
+  for (const TrajectoryFile& log : logs)
+    if (log.header.model_identity != logs[0].header.model_identity ||
+        log.header.layers != logs[0].header.layers || log.header.exits != logs[0].header.exits)
+      return monitoring::fail(
+          Errc::model_mismatch,
+          "logs of different models: " + logs[0].header.model_identity + " and " + log.header.model_identity);
+  if (logs[0].header.exits.empty())
+    return monitoring::fail(Errc::configuration, "the model has no candidate exits");
+  return {};
+}
+
+// lambda of what the policy would do, where the logs can tell; never below what they did.
+void raise_to(Lambda& lambda, std::span<const Trajectory> rounds, const ExitPolicy& policy,
+              const LearnedModel& model) {
+  for (std::size_t b = 0; b < kBatchBuckets; ++b) {
+    std::vector<Trajectory> bucket;
+    for (const Trajectory& round : rounds)
+      if (batch_bucket(round.batch_rows) == b) bucket.push_back(round);
+    if (bucket.empty()) continue;
+    const OffPolicyEstimate seen = estimate(bucket, policy, model.layers, model.exits);
+    if (seen.effective_samples >= kLeastEffectiveSamples / 4 && seen.us_per_token > 0)
+      lambda.of[b] = std::max(lambda.of[b], 1 / seen.us_per_token);
+  }
+}
+
+}  // namespace
+
+bool is_held_out(std::uint64_t sequence, double share) {
+  return decision_uniform(sequence, 0, 0x4f50) < share;
+}
+
+Result<PolicyFile> train_policy(std::span<const TrajectoryFile> logs, const TrainingOptions& options,
+                                TrainingReport& report) {
+  if (auto same = same_model(logs); !same) return tl::unexpected(same.error());
+  std::vector<Trajectory> seen, held_out;
+  for (const TrajectoryFile& log : logs)
+    for (const Trajectory& round : log.rounds)
+      (is_held_out(round.sequence, options.held_out) ? held_out : seen).push_back(round);
+  if (seen.empty() || held_out.empty())
+    return monitoring::fail(Errc::configuration,
+                            "too few sequences to hold some out: " + std::to_string(seen.size()) + " and " +
+                                std::to_string(held_out.size()) + " rounds");
+  PolicyFile file;
+  file.model_identity = logs[0].header.model_identity;
+  file.model.layers = logs[0].header.layers;
+  file.model.exits = logs[0].header.exits;
+  fit_scaling(file.model, seen);
+  Lambda lambda = behaviour_lambda(seen);
+  std::unique_ptr<ExitPolicy> current;
+  for (int sweep = 0; sweep < options.sweeps; ++sweep) {
+    if (current) raise_to(lambda, seen, *current, file.model);
+    DatasetCounts counts;
+    const Transitions data = make_transitions(file.model, seen, lambda,
+                                              {.steps = options.n_step, .current = current.get()}, counts);
+    report.rounds = counts.rounds;
+    report.dropped = counts.without_propensity + counts.unknown_action;
+    if (data.size() == 0)
+      return monitoring::fail(Errc::configuration, "no round in the logs can be learned from");
+    QOptions q;
+    q.steps = options.steps;
+    q.conservative = options.conservative;
+    q.seed = options.seed;
+    q.report_every = std::max(1, options.steps / 100);
+    q.progress = [&](int step, float loss) {
+      report.curve.emplace_back(sweep * options.steps + step, loss);
+      if (options.progress)
+        options.progress("sweep " + std::to_string(sweep + 1) + " of " + std::to_string(options.sweeps), step,
+                         options.steps, loss);
+    };
+    file.model.net = train_q(data, q);
+    if (!file.model.valid())
+      return monitoring::fail(Errc::not_better, "training diverged: the network is not finite");
+    current = make_learned_policy(file.model);
+  }
+  report.held_out_rounds = held_out.size();
+  report.learned = estimate(held_out, *current, file.model.layers, file.model.exits);
+  report.baseline = best_static(held_out, file.model.layers, file.model.exits, file.model.max_draft);
+  report.summary = words(report);
+  const bool known = report.learned.effective_samples >= kLeastEffectiveSamples;
+  const bool better = report.learned.us_per_token < report.baseline.estimate.us_per_token;
+  if ((!known || !better) && !options.export_anyway)
+    return monitoring::fail(Errc::not_better,
+                            (known ? std::string("not better than the best static setting: ")
+                                   : std::string("too few effective samples, 200 are needed: ")) +
+                                report.summary);
+  file.provenance = report.summary + (known && better ? "" : " (exported though not shown to be better)");
+  return file;
+}
+
+}  // namespace leadline::policy
