@@ -224,9 +224,14 @@ std::string a_stalled_rank_is_named(Communicator& group) {
   return dead_for_ever(group, late.error().message);
 }
 
-// Its part in the barrier may still be on its way in MPI: the others are to be past it.
+// The others are to be past the barrier too: a part of it may still be on its way in MPI, and under a
+// sanitizer they are slow.
+void let_the_others_leave_the_barrier() {
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+}
+
 void die_after_the_barrier() {
-  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  let_the_others_leave_the_barrier();
   ::kill(::getpid(), SIGKILL);
 }
 
@@ -258,7 +263,10 @@ std::string fail_from_any_thread_reaches_all(Communicator& group) {
   const auto start = Clock::now();
   std::thread other;
   if (group.rank() == last_rank(group)) {
-    other = std::thread([&] { group.fail("operator said so"); });
+    other = std::thread([&] {
+      let_the_others_leave_the_barrier();
+      group.fail("operator said so");
+    });
   }
   transport::Result<void> end;
   Bytes own(8), recv(8 * static_cast<std::size_t>(group.size()));

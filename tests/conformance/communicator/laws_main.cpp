@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <string_view>
 
 #include "tests/conformance/communicator/communicator_laws.h"
@@ -22,7 +23,7 @@ int main(int argc, char** argv) {
     std::printf("broken bootstrap: %s\n", group.error().message.c_str());
     return 2;
   }
-  bool all_held = true;
+  bool all_held = true, ended = false;
   for (const tests::Law& law : tests::communicator_laws()) {
     bool asked = false;
     for (int i = 1; i < argc; ++i) {
@@ -30,6 +31,7 @@ int main(int argc, char** argv) {
               (std::string_view(argv[i]) == "all" && !law.ends_group);
     }
     if (!asked) continue;
+    ended = ended || law.ends_group;
     const std::string why = law.run(**group);
     const int rank = (*group)->rank();
     if (why.empty()) {
@@ -42,5 +44,10 @@ int main(int argc, char** argv) {
   }
   group->reset();  // must not hang, dead or alive
   std::printf("left\n");
-  return all_held ? 0 : 1;
+  std::fflush(stdout);
+  const int status = all_held ? 0 : 1;
+  // Open MPI that lost a rank is not finalised. At exit it unloads its plug-ins, and what they still hold
+  // then has no name that LeakSanitizer could be told to leave out (.ci/sanitizer/leaks.supp).
+  if (ended && std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr) std::_Exit(status);
+  return status;
 }
