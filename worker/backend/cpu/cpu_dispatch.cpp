@@ -58,7 +58,7 @@ constexpr const CpuKernels* kAmxBf16 = nullptr;
 
 const KernelCandidate kCandidates[] = {
     {"amxbf16", kAmxBf16, "AVX-512 with VNNI, AMX tiles, int8 and bf16, and a kernel that grants them",
-     has_amx_bf16, true},
+     has_amx_bf16},
     {"amx", kAmx, "AVX-512 with VNNI, AMX tiles and int8, and a kernel that grants them", has_amx},
     {"avx512vnni", kAvx512Vnni, "AVX-512 F, BW, DQ, VL, VNNI", has_avx512_vnni},
     {"avx512", kAvx512, "AVX-512 F, BW, DQ, VL", has_avx512},
