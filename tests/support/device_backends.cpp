@@ -37,9 +37,11 @@ std::vector<std::string> usable_devices() {
   return names;
 }
 
-std::unique_ptr<worker::Backend> device_backend(const std::string& name, bool rank_invariant) {
+std::unique_ptr<worker::Backend> device_backend(const std::string& name, bool rank_invariant,
+                                                bool record_steps) {
   worker::BackendOptions options;
   options.rank_invariant = rank_invariant;
+  options.record_steps = record_steps;
   std::unique_ptr<worker::cuda::Runtime> runtime;
   if (name == "cuda_emulated") {
     worker::cuda::EmulatedRuntime::Options emulated;

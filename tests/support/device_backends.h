@@ -14,6 +14,7 @@ namespace leadline::tests {
 // "cuda_emulated", "cuda"; prints one SKIPPED line for each that cannot run.
 std::vector<std::string> usable_devices();
 // One of usable_devices(), on device memory. Null: unknown name.
-std::unique_ptr<worker::Backend> device_backend(const std::string& name, bool rank_invariant = true);
+std::unique_ptr<worker::Backend> device_backend(const std::string& name, bool rank_invariant = true,
+                                                bool record_steps = true);
 
 }  // namespace leadline::tests

@@ -1,4 +1,5 @@
 #include "worker/backend/backend.h"
+#include "monitoring/check.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -79,6 +80,19 @@ void Backend::download(void* host, const void* device, std::int64_t bytes) {
 
 Result<WeightPart> Backend::resident(const WeightPart& table, std::unique_ptr<Buffer>&) {
   return table;
+}
+
+bool Backend::choose_tokens(ConstFloatMatrix, std::span<const TokenChoiceRow>, std::span<const LogitEdit>,
+                            std::span<TokenChoice>) {
+  return false;
+}
+
+void Backend::features(ConstFloatMatrix logits, std::int32_t vocab, std::span<LogitFeatures> out) {
+  LEADLINE_CHECK(host_addressable(), "features of logits in device memory are the device's to make");
+  LEADLINE_CHECK(static_cast<std::int64_t>(out.size()) == logits.rows && vocab > 0 && vocab <= logits.cols,
+                 "features: shapes");
+  for (std::int64_t r = 0; r < logits.rows; ++r)
+    out[static_cast<std::size_t>(r)] = features_of(logits.row(r), vocab);
 }
 
 void Backend::read_units(const KvPool& pool, std::span<const std::uint32_t> units, std::byte* host) {

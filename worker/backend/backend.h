@@ -27,6 +27,7 @@
 
 #include "worker/backend/kv_view.h"
 #include "worker/backend/tensor.h"
+#include "worker/backend/token_choice.h"
 #include "worker/errc.h"
 
 namespace leadline::worker {
@@ -149,6 +150,13 @@ class Backend {
   // out[i] = x[rows[i]].
   virtual void gather_rows(ConstFloatMatrix x, std::span<const std::int32_t> rows, FloatMatrix out) = 0;
 
+  // Chooses tokens from rows of logits where they are, by the sampler's definitions: out[i] for rows[i],
+  // whose edits lie end to end in `edits`. False: not here (the CPU, where the sampler reads logits itself).
+  virtual bool choose_tokens(ConstFloatMatrix logits, std::span<const TokenChoiceRow> rows,
+                             std::span<const LogitEdit> edits, std::span<TokenChoice> out);
+  // Features of each row's first `vocab` logits.
+  virtual void features(ConstFloatMatrix logits, std::int32_t vocab, std::span<LogitFeatures> out);
+
   // Whole units, all layouts the backend's own: device to device, and to and from host memory of unit_bytes
   // each.
   virtual void copy_unit(KvPool& pool, std::uint32_t from, std::uint32_t to) = 0;
@@ -167,6 +175,7 @@ struct BackendOptions {
   int rank_on_host = 0, ranks_on_host = 1;
   double gpu_memory_utilization = 0.9;  // share of the device's free memory that may be used; (0, 1]
   bool rank_invariant = true;           // cuda: slice trees (X2); false: fewer, larger products
+  bool record_steps = true;             // cuda: decode steps as graphs
   bool poison = false;                  // cuda: outputs are filled with NaN before each op, for tests
   std::function<void(std::string_view message)> log;  // told once what was chosen and why; null: silent
 };

@@ -45,7 +45,9 @@ Result<std::unique_ptr<Backend>> CudaBackend::create(std::unique_ptr<Runtime> ru
   if (!made->copier_->ready())
     return monitoring::fail(Errc::out_of_memory, "no pinned host memory for the page copier: " +
                                                      std::to_string(PageCopier::kStagingBytes) + " bytes");
-  for (Staging& staging : made->staging_) staging.sent = Event(*made->runtime_, made->runtime_->make_event());
+  for (StagedImage* image : {&made->tables_, &made->choices_})
+    for (Staging& staging : image->staging)
+      staging.sent = Event(*made->runtime_, made->runtime_->make_event());
   auto arena = Arena::open(*made->runtime_, options.gpu_memory_utilization);
   if (!arena) return tl::unexpected(arena.error());
   made->arena_ = std::move(*arena);
@@ -156,25 +158,28 @@ void CudaBackend::poison(FloatMatrix out) {
     runtime_->fill(out.row(r), 0xff, out.cols * std::int64_t{sizeof(float)}, stream_.get());
 }
 
-// Sends the words of step_tables_ to the device through one of two pinned buffers; waits only if that one is
-// still on its way, two sends later.
-void CudaBackend::send_tables() {
+// Sends `bytes` to the device through one of two pinned buffers; waits only if that one is still on its way,
+// two sends later.
+void* CudaBackend::send(StagedImage& image, const void* data, std::int64_t bytes) {
   LEADLINE_CHECK(!capturing_, "tables are sent before a step is recorded");
-  const std::span<const std::uint32_t> words = step_tables_.words();
-  const auto bytes = static_cast<std::int64_t>(words.size_bytes());
-  Staging& staging = staging_[next_staging_];
-  next_staging_ = (next_staging_ + 1) % staging_.size();
-  if (staging.used) runtime_->wait_on_host(staging.sent.get(), "step tables");
+  Staging& staging = image.staging[image.next];
+  image.next = (image.next + 1) % image.staging.size();
+  if (staging.used) runtime_->wait_on_host(staging.sent.get(), image.scratch.what);
   if (staging.bytes < bytes) {
     staging.memory = PinnedMemory(*runtime_, runtime_->allocate_pinned(bytes * 2));
     LEADLINE_CHECK(static_cast<bool>(staging.memory), "no pinned host memory for step tables");
     staging.bytes = bytes * 2;
   }
-  void* device = grow(tables_, std::max<std::int64_t>(bytes, 1 << 20));
-  if (bytes > 0) std::memcpy(staging.memory.get(), words.data(), words.size_bytes());
+  void* device = grow(image.scratch, std::max<std::int64_t>(bytes, image.least_bytes));
+  if (bytes > 0) std::memcpy(staging.memory.get(), data, static_cast<std::size_t>(bytes));
   runtime_->copy(device, staging.memory.get(), bytes, Copy::to_device, stream_.get());
   runtime_->record(staging.sent.get(), stream_.get());
   staging.used = true;
+  return device;
+}
+
+void CudaBackend::send_tables() {
+  send(tables_, step_tables_.words().data(), static_cast<std::int64_t>(step_tables_.words().size_bytes()));
 }
 
 void CudaBackend::begin_step(const StepRows& rows) {
@@ -191,7 +196,8 @@ void CudaBackend::end_step() {
 }
 
 Result<void> CudaBackend::run_recorded(std::uint64_t tag, const std::function<Result<void>()>& body) {
-  const bool recordable = in_step_ && tables_known_ && layout_.plain && layout_.decode && !options_.poison;
+  const bool recordable = in_step_ && tables_known_ && layout_.plain && layout_.decode &&
+                          options_.record_steps && !options_.poison;
   if (!recordable) return body();
   const SplitChoice splits = choose_splits(
       layout_.longest_slots, std::int64_t{layout_.tiles} * step_kv_heads_, 1, info_.multiprocessors);
@@ -225,9 +231,9 @@ Result<void> CudaBackend::record(const GraphKey& key, const std::function<Result
 // Where ids are on the device: the step's own, none for 0, 1, 2, ..., or sent now.
 const std::int32_t* CudaBackend::device_ids(std::span<const std::int32_t> ids) {
   if (in_step_ && ids.data() == step_.tokens.data() && ids.size() == step_.tokens.size())
-    return static_cast<const std::int32_t*>(tables_.piece.data()) + layout_.tokens_at;
+    return static_cast<const std::int32_t*>(tables_.scratch.piece.data()) + layout_.tokens_at;
   if (in_step_ && ids.data() == step_.logit_rows.data() && ids.size() == step_.logit_rows.size())
-    return static_cast<const std::int32_t*>(tables_.piece.data()) + layout_.logit_rows_at;
+    return static_cast<const std::int32_t*>(tables_.scratch.piece.data()) + layout_.logit_rows_at;
   LEADLINE_CHECK(!capturing_, "ids of a recorded step are those it was begun with");
   void* device = grow(ids_, static_cast<std::int64_t>(ids.size_bytes()));
   upload(device, ids.data(), static_cast<std::int64_t>(ids.size_bytes()));
@@ -311,17 +317,6 @@ void CudaBackend::gather_rows(ConstFloatMatrix x, std::span<const std::int32_t> 
                             static_cast<std::int32_t>(out.rows),
                             0};
   launch(KernelId::gather_rows, rows_by_columns(out.rows, out.cols), args, "gather_rows");
-}
-
-void CudaBackend::features(ConstFloatMatrix logits, std::int32_t vocab, std::span<LogitFeatures> out) {
-  LEADLINE_CHECK(static_cast<std::int64_t>(out.size()) == logits.rows && vocab > 0 && vocab <= logits.cols,
-                 "features: shapes");
-  const auto bytes = static_cast<std::int64_t>(out.size_bytes());
-  auto* device = static_cast<LogitFeatures*>(grow(features_, bytes));
-  const FeaturesArgs args{logits.data, device, logits.row_stride, static_cast<std::int32_t>(logits.rows),
-                          vocab};
-  launch(KernelId::logit_features, {logits.rows, 1, 1}, args, "features", (32 + 256 * 2 * kFeatureTop) * 4);
-  download(out.data(), device, bytes);
 }
 
 }  // namespace leadline::worker::cuda

@@ -72,8 +72,10 @@ class CudaBackend final : public Backend {
   void read_units(const KvPool& pool, std::span<const std::uint32_t> units, std::byte* host) override;
   void write_units(KvPool& pool, std::span<const std::uint32_t> units, const std::byte* host) override;
 
-  // Features of logits rows (log-sum, entropy, the largest few), in one small copy to the host.
-  void features(ConstFloatMatrix logits, std::int32_t vocab, std::span<LogitFeatures> out);
+  // One image to the device, one launch, one small copy back each.
+  bool choose_tokens(ConstFloatMatrix logits, std::span<const TokenChoiceRow> rows,
+                     std::span<const LogitEdit> edits, std::span<TokenChoice> out) override;
+  void features(ConstFloatMatrix logits, std::int32_t vocab, std::span<LogitFeatures> out) override;
 
   [[nodiscard]] Runtime& runtime() { return *runtime_; }
   [[nodiscard]] std::string memory_table() const { return arena_->table(); }
@@ -83,6 +85,19 @@ class CudaBackend final : public Backend {
   struct Scratch {
     const char* what;
     ArenaPiece piece;
+  };
+  struct Staging {
+    PinnedMemory memory;
+    std::int64_t bytes = 0;
+    Event sent;
+    bool used = false;
+  };
+  // What the host makes anew for each step, on its way through pinned memory.
+  struct StagedImage {
+    Scratch scratch;
+    std::int64_t least_bytes = 0;
+    std::array<Staging, 2> staging{};
+    std::size_t next = 0;
   };
   struct ClassRun {
     std::int64_t first, rows;
@@ -110,6 +125,7 @@ class CudaBackend final : public Backend {
   }
   void* grow(Scratch& scratch, std::int64_t bytes);
   void poison(FloatMatrix out);
+  void* send(StagedImage& image, const void* data, std::int64_t bytes);
   void send_tables();
   Located locate(std::span<const SequenceRows> sequences, const AttentionShape& shape);
   const std::int32_t* device_ids(std::span<const std::int32_t> ids);
@@ -133,23 +149,16 @@ class CudaBackend final : public Backend {
   // Scratch, owned by the step thread.
   Scratch cast_{"products: activations", {}}, row_scales_{"products: row scales", {}},
       parts_{"products: slices", {}}, widened_{"products: widened weights", {}},
-      states_{"attention: splits", {}}, tables_{"step tables", {}}, ids_{"ids", {}},
-      features_{"features", {}};
+      states_{"attention: splits", {}}, ids_{"ids", {}}, features_{"features", {}},
+      choice_work_{"sampling: logits", {}}, choices_made_{"sampling: tokens", {}};
+  StagedImage tables_{{"step tables", {}}, 1 << 20}, choices_{{"sampling: rows", {}}, 1 << 16};
 
   // The step at hand.
   StepTables step_tables_;
   StepLayout layout_;
   StepRows step_;
   bool in_step_ = false, capturing_ = false;
-  bool tables_known_ = false;  // the image on the device has the step's tiles
-  struct Staging {
-    PinnedMemory memory;
-    std::int64_t bytes = 0;
-    Event sent;
-    bool used = false;
-  };
-  std::array<Staging, 2> staging_;
-  std::size_t next_staging_ = 0;
+  bool tables_known_ = false;                        // the image on the device has the step's tiles
   std::int32_t step_kv_heads_ = 0, step_group_ = 0;  // of the model, known from its first attention
   std::map<GraphKey, Recorded> graphs_;
 };

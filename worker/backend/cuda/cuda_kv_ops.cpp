@@ -60,7 +60,7 @@ CudaBackend::Located CudaBackend::locate(std::span<const SequenceRows> sequences
       tables_known_ = false;  // the step's own image is gone
     }
   }
-  const StepImage image{static_cast<const std::uint32_t*>(tables_.piece.data()), layout.rows_at,
+  const StepImage image{static_cast<const std::uint32_t*>(tables_.scratch.piece.data()), layout.rows_at,
                         layout.tiles_at, shift, layout.sequences};
   return {image, layout};
 }

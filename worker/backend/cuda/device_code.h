@@ -54,6 +54,12 @@ LEADLINE_DEVICE float exponential(float x) {
 LEADLINE_DEVICE float logarithm(float x) {
   return logf(x);
 }
+LEADLINE_DEVICE double logarithm(double x) {
+  return log(x);
+}
+LEADLINE_DEVICE double round_down(double x) {
+  return floor(x);
+}
 LEADLINE_DEVICE float larger(float a, float b) {
   return a > b ? a : b;
 }

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "worker/backend/token_choice.h"
+
 namespace leadline::worker::cuda {
 
 // The storage formats of weights in products and of KV pages. Values as in DType.
@@ -16,6 +18,7 @@ constexpr int kSplitSlots = 256;    // attention walks KV in splits of so many s
 constexpr int kMaxTileVectors = 8;  // query vectors that share one walk
 constexpr int kAttentionThreads = 128;
 constexpr int kRowThreads = 256;
+constexpr int kChoiceThreads = 512;
 constexpr std::int32_t kInt4Group = 32;  // weights that share a scale; ends at slices
 
 struct EmbedArgs {
@@ -170,18 +173,22 @@ struct MergeArgs {
 };
 
 // Features of logits rows, for the exit policy and for log-probabilities: without copying logits to the host.
-constexpr int kFeatureTop = 4;
-struct LogitFeatures {
-  float log_sum;           // log of the sum of exp over the allowed vocabulary
-  float entropy;           // nats
-  float top[kFeatureTop];  // largest logits, descending; ties by smaller id
-  std::int32_t ids[kFeatureTop];
-};
 struct FeaturesArgs {
   const float* logits;
   LogitFeatures* out;  // (rows)
   std::int64_t stride;
   std::int32_t rows, vocab;
+};
+
+// Tokens from logits rows; `work` holds a row each.
+struct ChooseArgs {
+  const float* logits;
+  float* work;  // (rows, vocab)
+  const TokenChoiceRow* rows;
+  const LogitEdit* edits;
+  TokenChoice* out;  // (rows)
+  std::int64_t stride;
+  std::int32_t vocab, reserved;
 };
 
 }  // namespace leadline::worker::cuda

@@ -14,7 +14,8 @@
   X(gather_rows, GatherRowsArgs, gather_rows_of, 256)    \
   X(int4_product, Int4ProductArgs, int4_product, 128)    \
   X(widen_weights, WidenWeightsArgs, widen_weights, 256) \
-  X(logit_features, FeaturesArgs, logit_features, 256)
+  X(logit_features, FeaturesArgs, logit_features, 256)   \
+  X(choose_token, ChooseArgs, choose_token, 512)
 
 #define LEADLINE_CUDA_KV_KERNELS(X)                   \
   X(rope_write_kv, RopeArgs, rope_write_kv, 128)      \

@@ -1,5 +1,6 @@
 // The row kernels, instantiated for the device. The code is in row_kernels.h.
 
+#include "worker/backend/cuda/choice_kernels.h"
 #include "worker/backend/cuda/device_table.h"
 #include "worker/backend/cuda/row_kernels.h"
 

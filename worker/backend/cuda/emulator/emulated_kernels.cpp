@@ -1,5 +1,6 @@
 #include "worker/backend/cuda/emulator/emulated_kernels.h"
 
+#include "worker/backend/cuda/choice_kernels.h"
 #include "worker/backend/cuda/kv_kernels.h"
 #include "worker/backend/cuda/row_kernels.h"
 

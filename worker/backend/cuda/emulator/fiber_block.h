@@ -57,6 +57,12 @@ inline float exponential(float x) {
 inline float logarithm(float x) {
   return std::log(x);
 }
+inline double logarithm(double x) {
+  return std::log(x);
+}
+inline double round_down(double x) {
+  return std::floor(x);
+}
 inline float larger(float a, float b) {
   return a > b ? a : b;
 }
