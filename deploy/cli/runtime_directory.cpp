@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -30,7 +31,9 @@ RuntimeDirectory::~RuntimeDirectory() {
   if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
 }
 
-Result<std::string> RuntimeDirectory::write_secret() const {
+namespace {
+
+Result<std::string> write_new_secret(const std::string& path) {
   unsigned char bytes[32];
   if (getrandom(bytes, sizeof bytes, 0) != static_cast<ssize_t>(sizeof bytes))
     return fail(Errc::io, "no random bytes");
@@ -40,12 +43,37 @@ Result<std::string> RuntimeDirectory::write_secret() const {
     text += "0123456789abcdef"[byte & 15];
   }
   text += '\n';
-  const std::string path = path_ + "/control_secret";
   const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (fd < 0) return fail(Errc::io, path + ": " + std::strerror(errno));
   const bool whole = write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
   close(fd);
   if (!whole) return fail(Errc::io, path + ": could not be written");
+  return path;
+}
+
+}  // namespace
+
+Result<std::string> RuntimeDirectory::write_secret() const {
+  return write_new_secret(path_ + "/control_secret");
+}
+
+Result<std::string> kept_secret(const std::string& directory) {
+  constexpr off_t kSecretBytes = 65;
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  const std::string path = directory + "/secret", draft = path + "." + std::to_string(getpid());
+  struct stat info {};
+  if (lstat(path.c_str(), &info) != 0) {  // whole under its name, or not there
+    if (auto written = write_new_secret(draft); !written) return written;
+    const bool linked = link(draft.c_str(), path.c_str()) == 0 || errno == EEXIST;
+    const int why = errno;
+    unlink(draft.c_str());
+    if (!linked) return fail(Errc::io, path + ": " + std::strerror(why));
+    if (lstat(path.c_str(), &info) != 0) return fail(Errc::io, path + ": " + std::strerror(errno));
+  }
+  if (!S_ISREG(info.st_mode) || info.st_uid != geteuid() || (info.st_mode & 077) != 0 ||
+      info.st_size != kSecretBytes)
+    return fail(Errc::io, path + ": is not a secret of this user's alone (0600)");
   return path;
 }
 

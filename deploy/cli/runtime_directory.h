@@ -26,4 +26,9 @@ class RuntimeDirectory {
   std::string path_;
 };
 
+// A secret that outlives one `up`: DIRECTORY/secret, made when it is not there. Tenants' salts come from the
+// secret (exactness X7), so blocks on disk are found by later starts only under the same one. io: not
+// possible there, or the file is not this user's alone.
+[[nodiscard]] Result<std::string> kept_secret(const std::string& directory);
+
 }  // namespace leadline::deploy

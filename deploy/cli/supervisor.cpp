@@ -69,7 +69,12 @@ Result<UpPlan> make_plan(const UpOptions& options, const RuntimeDirectory& direc
   UpPlan plan;
   std::error_code error;
   plan.program_directory = std::filesystem::read_symlink("/proc/self/exe", error).parent_path().string();
-  auto secret = directory.write_secret();
+  const bool keeps_blocks = !options.kv_disk.empty() && options.kv_disk_bytes > 0;
+  auto secret = keeps_blocks ? kept_secret(options.kv_disk) : directory.write_secret();
+  if (!secret && keeps_blocks) {
+    say("tenants' blocks will not be found by later starts: " + secret.error().message);
+    secret = directory.write_secret();
+  }
   if (!secret) return tl::unexpected(secret.error());
   plan.secret_file = *secret;
   const auto port = choose_port(options.host, options.port, options.port_given, 1, "--port");

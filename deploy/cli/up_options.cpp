@@ -16,6 +16,36 @@ std::string default_model() {
       .string();
 }
 
+// $XDG_CACHE_HOME/leadline/kv, or the same below ~/.cache; "" when there is no such place.
+std::string default_kv_directory() {
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache == '/')
+    return std::string(cache) + "/leadline/kv";
+  const char* home = std::getenv("HOME");
+  return home != nullptr && *home == '/' ? std::string(home) + "/.cache/leadline/kv" : std::string();
+}
+
+// A password in a URL is not printed.
+std::string without_password(const std::string& url) {
+  const std::size_t at = url.rfind('@'), scheme = url.find("://");
+  if (at == std::string::npos || scheme == std::string::npos) return url;
+  const std::size_t colon = url.find(':', scheme + 3);
+  return colon < at ? url.substr(0, colon + 1) + "***" + url.substr(at) : url;
+}
+
+void add_store_flags(CLI::App& command, UpOptions& o) {
+  if (o.kv_disk.empty()) o.kv_disk = default_kv_directory();
+  command
+      .add_option("--kv-memory", o.kv_memory_bytes, "Host memory per worker for KV blocks (MiB, GiB); 0: off")
+      ->transform(CLI::AsSizeValue(false));
+  command.add_option("--kv-disk", o.kv_disk, "Directory of KV blocks; servers may share it");
+  command.add_option("--kv-disk-bytes", o.kv_disk_bytes, "What the directory may cost (MiB, GiB); 0: off")
+      ->transform(CLI::AsSizeValue(false));
+  command.add_option(
+      "--kv-redis", o.kv_redis,
+      "Redis for KV blocks shared by machines: redis[s]://[user:pass@]host:port[/db]; @FILE reads "
+      "it from there");
+}
+
 std::string or_words(std::int64_t value, std::string_view words) {
   return value == 0 ? std::string(words) : std::to_string(value);
 }
@@ -66,6 +96,7 @@ void add_up_flags(CLI::App& command, UpOptions& o) {
       .add_option("--draft-ranks", o.draft_ranks,
                   "1: rank 0 drafts alone, without collectives; 0: all ranks draft")
       ->check(CLI::Range(0, 1));
+  add_store_flags(command, o);
   command.add_option("--threads", o.threads, "Threads per rank; 0: cores divided by ranks")
       ->check(CLI::Range(0, 1024));
   command.add_option("--device", o.device, "Where the model runs")->check(one_of({"auto", "cpu", "cuda"}));
@@ -113,6 +144,10 @@ std::string describe(const UpOptions& o) {
       {"max-seqs", std::to_string(o.max_seqs)},
       {"speculation", o.speculation},
       {"draft-ranks", std::to_string(o.draft_ranks)},
+      {"kv-memory", or_words(o.kv_memory_bytes, "(off)")},
+      {"kv-disk", o.kv_disk.empty() || o.kv_disk_bytes == 0 ? "(off)" : o.kv_disk},
+      {"kv-disk-bytes", or_words(o.kv_disk_bytes, "(off)")},
+      {"kv-redis", o.kv_redis.empty() ? "(off)" : without_password(o.kv_redis)},
       {"threads", or_words(o.threads, "(cores divided by ranks)")},
       {"device", o.device},
       {"api-key-file", o.api_key_file.empty() ? "(no keys asked for)" : o.api_key_file},
@@ -175,6 +210,12 @@ std::vector<std::string> worker_command(const UpOptions& o, const UpPlan& plan, 
   append(command, "--max-seqs", std::to_string(o.max_seqs));
   append(command, "--speculation", o.speculation);
   append_number(command, "--draft-ranks", o.draft_ranks);
+  append_number(command, "--kv-memory", o.kv_memory_bytes);
+  if (o.kv_disk_bytes > 0) {
+    append(command, "--kv-disk", o.kv_disk);
+    append_number(command, "--kv-disk-bytes", o.kv_disk_bytes);
+  }
+  append(command, "--kv-redis", o.kv_redis);
   append_number(command, "--threads", o.threads);
   append(command, "--device", o.device);
   append(command, "--worker-index", std::to_string(worker));

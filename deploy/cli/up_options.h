@@ -26,7 +26,12 @@ struct UpOptions {
   int max_seqs = 64;
   std::string speculation = "off";  // off | static:E,K | threshold:E,K,T
   int draft_ranks = 0;
-  int threads = 0;  // per rank; 0 = cores divided by ranks
+  // KV blocks that outlive requests (docs/kv_store.md)
+  std::int64_t kv_memory_bytes = std::int64_t{1} << 30;  // per worker; 0 = off
+  std::string kv_disk;                                   // directory; default: the user's cache folder
+  std::int64_t kv_disk_bytes = std::int64_t{8} << 30;    // of the directory; 0 = off
+  std::string kv_redis;                                  // URL, or @FILE; "" = no shared tier
+  int threads = 0;                                       // per rank; 0 = cores divided by ranks
   std::string api_key_file, tls_cert, tls_key, chat_template;
   std::int64_t stall_limit_ms = 60'000;
   bool no_console = false;  // no web page at /

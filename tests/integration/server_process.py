@@ -36,7 +36,10 @@ class ServerProcess:
         self.model = os.path.basename(os.path.normpath(self.model_directory))
         self.command = [program or os.path.join(BUILD, "bin/leadline"), "up", "--model", self.model_directory, "--ranks",
                         str(ranks), "--workers", str(workers), "--port", "0", "--admin-port", "0", *extra]
-        self.env = dict(os.environ, LEADLINE_HOME=ROOT, **(env or {}))
+        # KV blocks of other tests and of people's own servers must not be found: a cache folder per server, unless
+        # the test names one.
+        self._cache = tempfile.TemporaryDirectory(prefix="leadline-test-cache-")
+        self.env = {**os.environ, "LEADLINE_HOME": ROOT, "XDG_CACHE_HOME": self._cache.name, **(env or {})}
         self.url = self.admin_url = None
         self.process = None
         self._lines = queue.Queue()
@@ -102,6 +105,7 @@ class ServerProcess:
         self.process.stdout.close()
         self._last_log = self.log()
         self._errors.close()
+        self._cache.cleanup()
         return status
 
     def worker_admin_url(self, worker):

@@ -2,6 +2,7 @@
 
 #include "kvstore/disk_tier.h"
 #include "kvstore/memory_tier.h"
+#include "kvstore/redis_tier.h"
 #include "monitoring/log.h"
 
 namespace leadline::worker {
@@ -14,6 +15,17 @@ kvstore::TierEvents events_of(const kvstore::TierMetrics& m) {
   };
   events.reused_after_eviction = [histogram = m.evict_to_reuse_seconds](double s) { histogram.observe(s); };
   return events;
+}
+
+Result<std::unique_ptr<kvstore::Tier>> open_redis(const WorkerConfig& config) {
+  auto url = kvstore::parse_redis_url(config.kv_redis);
+  if (!url) return monitoring::fail(Errc::configuration, "--kv-redis: " + url.error().message);
+  kvstore::RedisTierOptions options;
+  options.link.url = std::move(*url);
+  options.log = [](std::string_view what, std::string_view why) {
+    monitoring::log_warn("KV Redis", {{"what", what}, {"why", why}});
+  };
+  return std::make_unique<kvstore::RedisTier>(std::move(options));
 }
 
 }  // namespace
@@ -40,6 +52,11 @@ Result<std::unique_ptr<kvstore::TieredStore>> open_block_store(const WorkerConfi
       tiers.push_back(std::move(*disk));
     else  // served without: a cache must not keep a server from starting
       monitoring::log_error("KV disk is off", {{"why", disk.error().message}});
+  }
+  if (!config.kv_redis.empty()) {
+    auto redis = open_redis(config);
+    if (!redis) return tl::unexpected(redis.error());
+    tiers.push_back(std::move(*redis));
   }
   if (tiers.empty()) return std::unique_ptr<kvstore::TieredStore>();
   return std::make_unique<kvstore::TieredStore>(std::move(tiers), kvstore::TieredStoreOptions{},

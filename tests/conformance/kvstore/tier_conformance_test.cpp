@@ -9,6 +9,8 @@
 
 #include "kvstore/disk_tier.h"
 #include "kvstore/memory_tier.h"
+#include "kvstore/redis_tier.h"
+#include "tests/support/redis_server.h"
 #include "tests/support/sample_block.h"
 #include "tests/support/scratch_directory.h"
 
@@ -25,7 +27,8 @@ struct TierSetup {
 struct TierCase {
   std::string name;
   std::function<std::unique_ptr<Tier>(const TierSetup&)> make;  // an empty one; null: skipped, it printed why
-  bool bounded = true;
+  bool bounded = true;                                          // by us
+  bool own_clock = true;  // expiry by the tier's clock, not by a server's
 };
 
 TierDeadline soon() {
@@ -113,7 +116,9 @@ TEST_P(TierLaws, ExpiredIsAMiss) {
   ASSERT_EQ(tier->put(block, soon()), PutOutcome::stored);
   EXPECT_EQ(get(*tier, block->header().id).outcome, GetOutcome::hit);
   now = 1'100;
-  EXPECT_EQ(tier->leading({&block->header().id, 1}, soon()), 0U);
+  if (GetParam().own_clock) {
+    EXPECT_EQ(tier->leading({&block->header().id, 1}, soon()), 0U);
+  }
   EXPECT_EQ(get(*tier, block->header().id).outcome, GetOutcome::miss);
 }
 
@@ -196,8 +201,21 @@ std::unique_ptr<Tier> make_disk(const TierSetup& s) {
   return std::move(*tier);
 }
 
+std::unique_ptr<Tier> make_redis(const TierSetup& s) {
+  static const auto server = tests::RedisServer::make();  // until the program ends
+  if (server == nullptr) return nullptr;
+  RedisTierOptions options;
+  options.link.url = parse_redis_url(server->url()).value();
+  options.unix_now = s.unix_now;
+  RedisLink link(options.link);
+  const RedisLink::Words empty[] = {{"FLUSHALL"}};
+  EXPECT_TRUE(link.exchange(empty, soon()));
+  return std::make_unique<RedisTier>(std::move(options));
+}
+
 INSTANTIATE_TEST_SUITE_P(Tiers, TierLaws,
-                         ::testing::Values(TierCase{"memory", make_memory}, TierCase{"disk", make_disk}),
+                         ::testing::Values(TierCase{"memory", make_memory}, TierCase{"disk", make_disk},
+                                           TierCase{"redis", make_redis, false, false}),
                          [](const auto& info) { return info.param.name; });
 
 }  // namespace

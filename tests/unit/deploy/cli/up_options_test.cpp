@@ -100,5 +100,21 @@ TEST(UpOptions, OneRankNeedsNoLauncherAndSeveralDo) {
                                   "/bin/x/leadline-worker --model /tmp "));
 }
 
+TEST(UpOptions, TheStoreIsOnUnlessItIsTurnedOff) {
+  const std::string by_default = joined(worker_command(parse({}), plan_for(1), 0));
+  EXPECT_THAT(by_default, HasSubstr("--kv-memory 1073741824"));
+  EXPECT_THAT(by_default, HasSubstr("/leadline/kv --kv-disk-bytes 8589934592"));
+  const std::string off =
+      joined(worker_command(parse({"--kv-memory", "0", "--kv-disk-bytes", "0"}), plan_for(1), 0));
+  EXPECT_THAT(off, testing::Not(HasSubstr("--kv-memory")));
+  EXPECT_THAT(off, testing::Not(HasSubstr("--kv-disk")));
+  const UpOptions redis =
+      parse({"--kv-disk", "/d", "--kv-disk-bytes", "2GiB", "--kv-redis", "rediss://u:geheim@h:1/2"});
+  EXPECT_THAT(joined(worker_command(redis, plan_for(1), 0)),
+              HasSubstr("--kv-disk /d --kv-disk-bytes 2147483648 --kv-redis rediss://u:geheim@h:1/2"));
+  EXPECT_THAT(describe(redis), HasSubstr("rediss://u:***@h:1/2"));
+  EXPECT_THAT(describe(redis), testing::Not(HasSubstr("geheim")));
+}
+
 }  // namespace
 }  // namespace leadline::deploy

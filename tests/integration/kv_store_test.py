@@ -1,0 +1,366 @@
+#!/usr/bin/env python3
+"""KV blocks in tiers, held on real processes: answers are the same as without a store, blocks survive restarts and rank counts, and every
+way in which a tier fails is a miss or a state, never a wrong answer or a stopped server."""
+import glob
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import unittest
+
+from server_process import ServerProcess
+
+OFF = ["--kv-memory", "0", "--kv-disk-bytes", "0"]
+
+
+def prompt(number, words=420):
+    """Text of about two tokens a word, the same for the same number, different from the first word on."""
+    return " ".join(f"{number}{(number * 7919 + i * 104729) % 9973}" for i in range(words))
+
+
+def ask(server, text, **more):
+    body = {"model": server.model, "prompt": text, "max_tokens": 16, "temperature": 0, "logprobs": 2, "seed": 5, **more}
+    return server.post("/v1/completions", body)
+
+
+def ask_status(server):
+    return server.request("/v1/completions", {"model": server.model, "prompt": "x", "max_tokens": 1})[0]
+
+
+def content(answer):
+    choice = answer["choices"][0]
+    return choice["text"], choice["logprobs"]
+
+
+def by_tier(answer):
+    return answer["usage"]["prompt_tokens_details"]["cached_by_tier"]
+
+
+def chat(server, number, turns=3):
+    """Turns whose prompt is all that was said before; the answers."""
+    text, answers = prompt(number, 150), []
+    for turn in range(turns):
+        answers.append(ask(server, text))
+        text += answers[-1]["choices"][0]["text"] + f" and then {turn} {number}"
+    return answers
+
+
+def metric(server, name, **labels):
+    """The sum of a worker's series that have these labels."""
+    return sum(value for series, value in server.metrics(0).items()
+               if series.split("{")[0] == name and all(f'{k}="{v}"' in series for k, v in labels.items()))
+
+
+class Plain:
+    """Answers of a server without a store, computed once."""
+    answers = {}
+
+    @classmethod
+    def of(cls, number):
+        if number not in cls.answers:
+            with ServerProcess(ranks=1, extra=OFF) as server:
+                for one in range(1, 13):
+                    cls.answers[one] = [content(a) for a in chat(server, one)]
+        return cls.answers[number]
+
+
+class KvStoreTest(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.TemporaryDirectory(prefix="leadline-kv-")
+        self.addCleanup(self.directory.cleanup)
+
+    def disk(self, *more, memory="0"):
+        return ["--kv-memory", memory, "--kv-disk", self.directory.name, *more]
+
+    def blocks(self):
+        return sorted(glob.glob(os.path.join(self.directory.name, "v1/blocks/*/*.kvb")))
+
+    def check_chat(self, server, number):
+        answers = chat(server, number)
+        self.assertEqual([content(a) for a in answers], Plain.of(number))
+        return answers
+
+    def test_restarts_with_other_rank_counts_find_the_blocks(self):
+        with ServerProcess(ranks=1, extra=self.disk()) as server:
+            self.check_chat(server, 1)
+        self.assertGreater(len(self.blocks()), 20)
+        for ranks in (2, 4, 1):
+            with self.subTest(ranks=ranks), ServerProcess(ranks=ranks, extra=self.disk()) as server:
+                first = self.check_chat(server, 1)[0]
+                self.assertGreater(by_tier(first)["disk"], 100)
+                self.assertEqual(by_tier(first)["disk"], first["usage"]["prompt_tokens_details"]["cached_tokens"])
+
+    def test_two_workers_share_a_directory(self):
+        with ServerProcess(ranks=1, workers=2, extra=self.disk()) as server:
+            for number in (2, 3, 2, 3):
+                self.check_chat(server, number)
+        with ServerProcess(ranks=1, extra=self.disk()) as server:
+            for number in (2, 3):
+                self.assertGreater(by_tier(self.check_chat(server, number)[0])["disk"], 100)
+
+    def test_torn_at_64_offsets(self):
+        with ServerProcess(ranks=1, extra=self.disk()) as server:
+            self.check_chat(server, 4)
+        files = self.blocks()
+        fields = [0, 4, 6, 8, 24, 32, 40, 48, 80, 112, 116, 120, 124, 128, 130, 132, 134, 135, 136, 160]
+        size = os.path.getsize(files[0])
+        offsets = fields + [192 + (size - 192) * i // 44 for i in range(44)]
+        self.assertEqual(len(offsets), 64)
+        # each start finds blocks torn at another offset, with zeros behind it
+        for start in range(0, 64, 16):
+            whole = {}
+            for i, path in enumerate(self.blocks()):
+                with open(path, "r+b") as file:
+                    whole[path] = file.read()
+                    at = offsets[(start + i) % 64]
+                    file.truncate(at)
+                    if i % 2:
+                        file.truncate(size)  # zeros behind
+            with ServerProcess(ranks=1, extra=self.disk()) as server:
+                first = self.check_chat(server, 4)[0]
+                self.assertEqual(by_tier(first)["disk"], 0)
+        self.assertGreater(len(os.listdir(os.path.join(self.directory.name, "v1/quarantine"))), 60)
+
+    def test_flipped_bits_are_counted_misses(self):
+        with ServerProcess(ranks=1, extra=self.disk()) as server:
+            self.check_chat(server, 5)
+        for i, path in enumerate(self.blocks()):
+            with open(path, "r+b") as file:
+                data = bytearray(file.read())
+                data[(i * 7919 + 300) % len(data)] ^= 1 << (i % 8)
+                file.seek(0)
+                file.write(data)
+        with ServerProcess(ranks=1, extra=self.disk()) as server:
+            self.check_chat(server, 5)
+            bad = metric(server, "leadline_kv_tier_reads_total", tier="disk", outcome="corrupt")
+            aside = len(os.listdir(os.path.join(self.directory.name, "v1/quarantine")))
+            self.assertGreater(aside, 0)
+            self.assertGreaterEqual(aside, bad)
+
+    def test_a_block_of_another_version_is_a_miss(self):
+        with ServerProcess(ranks=1, extra=self.disk()) as server:
+            self.check_chat(server, 6)
+        for path in self.blocks():
+            with open(path, "r+b") as file:
+                file.seek(4)
+                file.write(b"\x02\x00")
+        with ServerProcess(ranks=1, extra=self.disk()) as server:
+            self.assertEqual(by_tier(self.check_chat(server, 6)[0])["disk"], 0)
+
+    def test_another_isa_level_finds_nothing(self):
+        with ServerProcess(ranks=1, extra=self.disk()) as server:
+            self.check_chat(server, 7)
+        with ServerProcess(ranks=1, extra=self.disk(), env={"LEADLINE_CPU_ISA": "scalar"}) as server:
+            answer = ask(server, prompt(7, 150))
+            self.assertEqual(by_tier(answer), {"device": 0, "memory": 0, "disk": 0, "redis": 0})
+
+    def test_another_tenant_finds_nothing(self):
+        keys = os.path.join(self.directory.name, "keys")
+        with open(keys, "w") as file:
+            file.write("alice:key-of-alice-000001\nbob:key-of-bob-00000002\n")
+        os.chmod(keys, 0o600)
+        extra = self.disk("--api-key-file", keys)
+        alice, bob = ({"Authorization": f"Bearer {key}"} for key in ("key-of-alice-000001", "key-of-bob-00000002"))
+        for who, others in ((alice, bob), (bob, alice)):
+            with ServerProcess(ranks=1, extra=extra) as server:
+                body = {"model": server.model, "prompt": prompt(8), "max_tokens": 4, "temperature": 0}
+                status, _, answer = server.request("/v1/completions", body, headers=who)
+                self.assertEqual(status, 200, answer)
+        with ServerProcess(ranks=1, extra=extra) as server:
+            body = {"model": server.model, "prompt": prompt(8), "max_tokens": 4, "temperature": 0}
+            hit = json.loads(server.request("/v1/completions", body, headers=alice)[2])
+            self.assertGreater(by_tier(hit)["disk"], 100)
+            body["prompt"] = prompt(9)
+            miss = json.loads(server.request("/v1/completions", body, headers=bob)[2])
+            self.assertEqual(by_tier(miss)["disk"], 0)
+
+    def test_worker_killed_while_writing(self):
+        with ServerProcess(ranks=1, extra=self.disk()) as server:
+            for number in (9, 10, 11):
+                ask(server, prompt(number, 300))
+                for pid in server.children("leadline-worker"):
+                    os.kill(pid, signal.SIGKILL)
+                server.wait_until(lambda: ask_status(server) == 200, what="an answer after the kill")
+            self.check_chat(server, 9)
+        with ServerProcess(ranks=1, extra=self.disk()) as server:
+            self.check_chat(server, 10)
+        self.assertEqual(os.listdir(os.path.join(self.directory.name, "v1/quarantine")), [])
+        self.assertEqual(os.listdir(os.path.join(self.directory.name, "v1/tmp")), [])
+
+    def test_disk_bytes_are_a_limit(self):
+        with ServerProcess(ranks=2, extra=self.disk("--kv-disk-bytes", "2MiB")) as server:
+            for number in range(1, 7):
+                self.check_chat(server, number)
+            used = sum(os.stat(path).st_blocks * 512 for path in self.blocks())
+            self.assertLessEqual(used, 2 << 20)
+            self.assertGreater(used, 1 << 19)
+
+    def test_a_full_disk_is_a_state(self):
+        with SmallFilesystem(self.directory.name, "1m") as mounted:
+            if not mounted:
+                self.skipTest("mounting a small tmpfs needs privileges")
+            with ServerProcess(ranks=1, extra=self.disk()) as server:
+                for number in (1, 2, 3):
+                    self.check_chat(server, number)
+                self.assertEqual(metric(server, "leadline_kv_tier_state", tier="disk", state="read_only"), 1)
+
+    def test_a_read_only_disk_is_a_state(self):
+        with SmallFilesystem(self.directory.name, "64m") as mounted:
+            if not mounted:
+                self.skipTest("mounting a small tmpfs needs privileges")
+            with ServerProcess(ranks=1, extra=self.disk()) as server:
+                self.check_chat(server, 12)
+            subprocess.run(["mount", "-o", "remount,ro", self.directory.name], check=True)
+            with ServerProcess(ranks=1, extra=self.disk()) as server:
+                self.assertGreater(by_tier(self.check_chat(server, 12)[0])["disk"], 100)
+                self.check_chat(server, 1)
+                self.assertEqual(metric(server, "leadline_kv_tier_state", tier="disk", state="read_only"), 1)
+
+    def test_memory_returns_what_the_device_lost(self):
+        pool = ["--max-model-len", "1024", "--kv-pool", "4MiB", "--max-seqs", "2"]
+        with ServerProcess(ranks=2, extra=[*self.disk(memory="256MiB"), *pool]) as server:
+            total = 0
+            for _ in range(2):
+                for number in range(1, 7):
+                    total += sum(by_tier(a)["memory"] for a in self.check_chat(server, number))
+            self.assertGreater(total, 300)
+
+    def test_store_false_leaves_nothing_and_a_ttl_ends(self):
+        with ServerProcess(ranks=1, extra=self.disk()) as server:
+            ask(server, prompt(20), kv={"store": False})
+            ask(server, "x", kv={"store": False})
+        self.assertEqual(self.blocks(), [])
+        with ServerProcess(ranks=1, extra=self.disk()) as server:
+            ask(server, prompt(21), kv={"ttl_s": 1})
+        self.assertGreater(len(self.blocks()), 10)
+        with ServerProcess(ranks=1, extra=self.disk()) as server:  # starting takes longer than a second
+            self.assertEqual(by_tier(ask(server, prompt(21)))["disk"], 0)
+
+
+class RedisServer:
+    """A redis-server of this test's own on a free port; None from make() where there is none."""
+
+    def __init__(self, *words):
+        self.directory = tempfile.TemporaryDirectory(prefix="leadline-redis-")
+        self.words = words
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(["redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--dir",
+                                         self.directory.name, "--logfile", "log", *self.words])
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.01)
+        raise AssertionError("redis-server did not start")
+
+    def url(self, login=""):
+        return f"redis://{login}127.0.0.1:{self.port}/0"
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.kill()
+        self.process.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+        self.directory.cleanup()
+
+
+@unittest.skipUnless(shutil.which("redis-server"), "no redis-server here: apt-get install redis-server")
+class RedisTest(unittest.TestCase):
+    def flags(self, redis, login=""):
+        return [*OFF, "--kv-redis", redis.url(login)]
+
+    def check_chat(self, server, number):
+        answers = chat(server, number)
+        self.assertEqual([content(a) for a in answers], Plain.of(number))
+        return sum(by_tier(a)["redis"] for a in answers)
+
+    def test_servers_and_rank_counts_share(self):
+        with RedisServer() as redis:
+            with ServerProcess(ranks=1, extra=self.flags(redis)) as first:
+                self.check_chat(first, 1)
+            for ranks in (2, 4):
+                with ServerProcess(ranks=ranks, extra=self.flags(redis)) as other:
+                    self.assertGreater(self.check_chat(other, 1), 100)
+
+    def test_killed_and_restarted_empty(self):
+        with RedisServer() as redis, ServerProcess(ranks=2, extra=self.flags(redis)) as server:
+            self.check_chat(server, 2)
+            redis.stop()
+            self.check_chat(server, 3)
+            server.wait_until(lambda: metric(server, "leadline_kv_tier_state", tier="redis", state="down") == 1)
+            self.assertTrue(server.is_ready(), "down is a state")
+            redis.start()
+            self.check_chat(server, 4)
+
+            def stored_again():
+                ask(server, prompt(100 + int(time.monotonic() * 1000) % 100000, 40))
+                return metric(server, "leadline_kv_tier_state", tier="redis", state="ok") == 1
+            server.wait_until(stored_again, what="the tier's return")
+
+    def test_hung(self):
+        with RedisServer() as redis, ServerProcess(ranks=2, extra=self.flags(redis)) as server:
+            self.check_chat(server, 5)
+            redis.process.send_signal(signal.SIGSTOP)
+            started = time.monotonic()
+            for number in (5, 6, 7):
+                self.check_chat(server, number)
+            self.assertLess(time.monotonic() - started, 60)
+            redis.process.send_signal(signal.SIGCONT)
+            self.check_chat(server, 8)
+
+    def test_full(self):
+        words = ("--maxmemory", "2mb", "--maxmemory-policy", "noeviction")
+        with RedisServer(*words) as redis, ServerProcess(ranks=1, extra=self.flags(redis)) as server:
+            for number in (9, 10, 9):
+                self.check_chat(server, number)
+            self.assertGreater(metric(server, "leadline_kv_tier_stores_total", tier="redis", outcome="full"), 0)
+
+    def test_wrong_password(self):
+        with RedisServer("--requirepass", "richtig-1") as redis:
+            with ServerProcess(ranks=1, extra=self.flags(redis, ":falsch-1@")) as server:
+                self.check_chat(server, 11)
+                server.wait_until(lambda: metric(server, "leadline_kv_tier_state", tier="redis", state="down") == 1)
+                self.assertNotIn("falsch-1", server.log())
+            with tempfile.NamedTemporaryFile("w") as file:
+                file.write(redis.url(":richtig-1@") + "\n")
+                file.flush()
+                extra = [*OFF, "--kv-redis", "@" + file.name]
+                with ServerProcess(ranks=1, extra=extra) as server:
+                    self.check_chat(server, 11)
+                with ServerProcess(ranks=1, extra=extra) as server:
+                    self.assertGreater(self.check_chat(server, 11), 100)
+
+
+class SmallFilesystem:
+    def __init__(self, path, size):
+        self.path, self.size = path, size
+
+    def __enter__(self):
+        self.mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={self.size}", "tmpfs", self.path],
+                                      capture_output=True).returncode == 0
+        return self.mounted
+
+    def __exit__(self, *_):
+        if self.mounted:
+            subprocess.run(["umount", self.path], check=False)
+
+
+if __name__ == "__main__":
+    unittest.main()
