@@ -165,6 +165,15 @@ Result<void> measure(CostProbe& probe, const CostOptions& options, std::vector<C
   return {};
 }
 
+// More rows or a longer context never take less time: what was measured so was disturbed, and the least of
+// all larger passes is nearer to the truth.
+void make_monotone(std::vector<policy::CostTable::Point>& points) {
+  for (policy::CostTable::Point& point : points)
+    for (const policy::CostTable::Point& larger : points)
+      if (larger.rows >= point.rows && larger.context >= point.context)
+        point.us = std::min(point.us, larger.us);
+}
+
 int fail_with(const std::string& message) {
   std::fprintf(stderr, "leadline: %s\n", message.c_str());
   return 1;
@@ -199,6 +208,8 @@ int run_costs(const CostOptions& options) {
     head.push_back({double(cell.rows), 0, std::max((least(cell.headed) - least(cell.one)) * 1e6, 1e-3)});
     if (cell.rows == 1) pass_us = std::max(0.0, least(cell.one) * 1e6 - per_layer);
   }
+  make_monotone(layer);
+  make_monotone(head);
   (*probe)->probe();
   auto table =
       policy::CostTable::make(layers, layer, head, (*probe)->probe() * 1e6, pass_us, (*probe)->made_by());

@@ -250,7 +250,9 @@ int run_explore(const ReplayCommandOptions& o) {
 
 int run_lede(const ReplayCommandOptions& o) {
   Inputs in;
-  if (const std::string error = read_inputs(o, in); !error.empty()) return fail_with(error);
+  ReplayCommandOptions reading = o;
+  reading.lede.clear();  // is written, not read
+  if (const std::string error = read_inputs(reading, in); !error.empty()) return fail_with(error);
   if (o.lede.empty()) return fail_with("lede: give --lede FILE to write");
   policy::LedeOptions options;
   options.seed = static_cast<std::uint64_t>(o.seed);

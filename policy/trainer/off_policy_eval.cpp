@@ -1,6 +1,7 @@
 #include "policy/trainer/off_policy_eval.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <memory>
 #include <random>
@@ -8,6 +9,7 @@
 
 #include "policy/fixed_policy.h"
 #include "policy/trainer/dataset.h"
+#include "policy/trainer/reward.h"
 
 namespace leadline::policy {
 namespace {
@@ -63,9 +65,8 @@ class LoggedStatic final : public ExitPolicy {
 };
 
 struct Sums {
-  double weight = 0, tokens = 0, us = 0;
+  double tokens = 0, us = 0;
   void add(const Sums& other) {
-    weight += other.weight;
     tokens += other.tokens;
     us += other.us;
   }
@@ -76,23 +77,36 @@ struct Sums {
 OffPolicyEstimate estimate(std::span<const Trajectory> rounds, const ExitPolicy& policy, std::int32_t layers,
                            std::span<const std::int32_t> exits, std::uint64_t seed) {
   OffPolicyEstimate result;
-  std::map<std::uint64_t, Sums> sequences;
-  double squares = 0;
-  Sums all;
+  std::vector<double> weights;
+  std::array<double, kBatchBuckets> logged{}, weighted{}, sum{}, squares{};
   for (const Trajectory& round : rounds) {
     ++result.rounds;
     const double w = weight_of(round, policy, layers, exits);
-    if (w <= 0) continue;
-    ++result.agreed;
-    Sums sums{w, w * round.tokens, 0};
-    for (const LoggedDecision& d : round.decisions) sums.us += w * static_cast<double>(d.cost_us);
-    sequences[round.sequence].add(sums);
-    all.add(sums);
-    squares += w * w;
+    const std::size_t bucket = batch_bucket(round.batch_rows);
+    weights.push_back(w);
+    logged[bucket] += round.tokens;
+    weighted[bucket] += w * round.tokens;
+    sum[bucket] += w;
+    squares[bucket] += w * w;
+    result.agreed += w > 0 ? 1 : 0;
+  }
+  // Time per token differs between batch sizes far more than between policies: every size keeps its logged
+  // share.
+  std::map<std::uint64_t, Sums> sequences;
+  Sums all;
+  for (std::size_t i = 0; i < rounds.size(); ++i) {
+    const std::size_t bucket = batch_bucket(rounds[i].batch_rows);
+    if (weights[i] <= 0) continue;
+    const double w = weights[i] * logged[bucket] / weighted[bucket];
+    Sums one{w * rounds[i].tokens, 0};
+    for (const LoggedDecision& d : rounds[i].decisions) one.us += w * static_cast<double>(d.cost_us);
+    sequences[rounds[i].sequence].add(one);
+    all.add(one);
   }
   if (all.tokens <= 0) return result;
   result.us_per_token = all.us / all.tokens;
-  result.effective_samples = all.weight * all.weight / squares;
+  for (std::size_t b = 0; b < kBatchBuckets; ++b)
+    if (squares[b] > 0) result.effective_samples += sum[b] * sum[b] / squares[b];
   std::vector<Sums> each;
   for (const auto& [sequence, sums] : sequences) each.push_back(sums);
   std::mt19937_64 random(seed);

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "policy/decision_draw.h"
+#include "policy/fixed_policy.h"
 #include "policy/trainer/dataset.h"
 #include "policy/trainer/offline_q.h"
 
@@ -73,6 +74,7 @@ Result<PolicyFile> train_policy(std::span<const TrajectoryFile> logs, const Trai
   file.model.exits = logs[0].header.exits;
   fit_scaling(file.model, seen);
   Lambda lambda = behaviour_lambda(seen);
+  raise_to(lambda, seen, *make_off_policy(), file.model);  // who may always decode plainly never does worse
   std::unique_ptr<ExitPolicy> current;
   for (int sweep = 0; sweep < options.sweeps; ++sweep) {
     if (current) raise_to(lambda, seen, *current, file.model);
@@ -101,7 +103,13 @@ Result<PolicyFile> train_policy(std::span<const TrajectoryFile> logs, const Trai
   }
   report.held_out_rounds = held_out.size();
   report.learned = estimate(held_out, *current, file.model.layers, file.model.exits);
-  report.baseline = best_static(held_out, file.model.layers, file.model.exits, file.model.max_draft);
+  // Chosen where the policy learned, judged where it is judged: the best of many noisy estimates flatters
+  // itself.
+  report.baseline = best_static(seen, file.model.layers, file.model.exits, file.model.max_draft);
+  const std::unique_ptr<ExitPolicy> baseline =
+      report.baseline.drafts > 0 ? make_logged_static(report.baseline.exit, report.baseline.drafts)
+                                 : make_off_policy();
+  report.baseline.estimate = estimate(held_out, *baseline, file.model.layers, file.model.exits);
   report.summary = words(report);
   const bool known = report.learned.effective_samples >= kLeastEffectiveSamples;
   const bool better = report.learned.us_per_token < report.baseline.estimate.us_per_token;

@@ -36,7 +36,7 @@ struct TrainingReport {
 Result<PolicyFile> train_policy(std::span<const TrajectoryFile> logs, const TrainingOptions& options,
                                 TrainingReport& report);
 
-// A policy that saw nothing: the data to start from comes from `explore` around any policy.
+// By a hash of its number: the same sequences whatever else is in the logs.
 [[nodiscard]] bool is_held_out(std::uint64_t sequence, double share);
 
 }  // namespace leadline::policy
