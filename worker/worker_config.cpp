@@ -9,8 +9,15 @@ namespace leadline::worker {
 namespace {
 
 void add_speculation(CLI::App& app, WorkerConfig& c) {
-  app.add_option("--speculation", c.speculation,
-                 "Who drafts: off, static:E,K (K drafts from layer E), threshold:E,K,T");
+  app.add_option(
+      "--speculation", c.speculation,
+      "Who drafts: auto (exit_policy.* beside the model), off, static:E,K (K drafts from layer E), "
+      "threshold:E,K,T, file:PATH");
+  app.add_flag("--speculation-guard,!--no-speculation-guard", c.speculation_guard,
+               "Stop drafting where it loses time, and try again later");
+  app.add_option("--experience", c.experience_directory, "Directory for the log of exit decisions");
+  app.add_option("--explore", c.explore, "Share of logged decisions drawn for exploration")
+      ->check(CLI::Range(0.0, 1.0));
   app.add_option("--exits", c.exits,
                  "Layers where drafts may leave, ascending; default: the model's shallow half")
       ->delimiter(',')

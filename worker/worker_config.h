@@ -33,8 +33,12 @@ struct WorkerConfig {
   std::int64_t kv_disk_bytes = std::int64_t{8}
                                << 30;  // that all users of the directory may spend; 0 = no disk tier
   std::string kv_redis;                // redis[s]://[user:pass@]host:port[/db]; "" = no shared tier
-  std::string speculation = "off";     // off | static:E,K | threshold:E,K,T; what "auto" requests get
-  std::vector<std::int32_t> exits;     // candidate exit layers, ascending; empty = shallow half of the model
+  std::string experience_directory;    // decisions are logged there; "" = not
+  double explore = 0;                  // share of logged decisions drawn for exploration; [0, 1]
+  bool speculation_guard = true;       // drafting stops where it loses time
+  std::string speculation =
+      "auto";  // auto | off | file:PATH | static:E,K | threshold:E,K,T; what "auto" requests get
+  std::vector<std::int32_t> exits;  // candidate exit layers, ascending; empty = shallow half of the model
   std::int32_t draft_ranks = 0;  // 1: rank 0 holds a whole copy of the layers that draft; 0: all ranks draft
   std::int32_t max_draft_rows = 128;  // rows of drafts in one step; 0 = nobody drafts; [0, 4096]
   std::int32_t threads = 0;           // per rank; 0 = this host's cores divided by its ranks

@@ -38,7 +38,7 @@ class Recorder {
   static Result<std::unique_ptr<Recorder>> start(const TraceOptions& options);
   Result<AnswerTrace> record(const TracePrompt& prompt, float temperature, std::uint64_t seed);
   [[nodiscard]] DecodeTrace header() const {
-    return {config_.layers, options_.max_draft, exits_, model_->fingerprint(), {}};
+    return {config_.layers, options_.max_draft, exits_, model_->identity(), {}};
   }
 
  private:

@@ -91,7 +91,7 @@ void add_up_flags(CLI::App& command, UpOptions& o) {
   command.add_option("--max-seqs", o.max_seqs, "Sequences running at once per worker")
       ->check(CLI::Range(1, 1024));
   command.add_option("--speculation", o.speculation,
-                     "Who drafts: off, static:E,K (K drafts from layer E), threshold:E,K,T");
+                     "Who drafts: auto, off, static:E,K (K drafts from layer E), threshold:E,K,T, file:PATH");
   command
       .add_option("--draft-ranks", o.draft_ranks,
                   "1: rank 0 drafts alone, without collectives; 0: all ranks draft")

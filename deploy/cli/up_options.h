@@ -24,7 +24,7 @@ struct UpOptions {
   std::int64_t kv_pool_bytes = 0;  // per rank; 0 = automatic
   int max_model_len = 0;           // tokens; 0 = the model's own
   int max_seqs = 64;
-  std::string speculation = "off";  // off | static:E,K | threshold:E,K,T
+  std::string speculation = "auto";  // off | static:E,K | threshold:E,K,T
   int draft_ranks = 0;
   // KV blocks that outlive requests (docs/kv_store.md)
   std::int64_t kv_memory_bytes = std::int64_t{1} << 30;  // per worker; 0 = off

@@ -154,8 +154,27 @@ CLUSTER = [
         ("Versions", "Does everything run the same version?", "short", [("count by (component, version) (leadline_build_info{$s})", "{{component}} {{version}}")]),
     ]),
 ]
+SPECULATION = [
+    ("What it gives", [
+        ("Acceptance", "Which share of drafts stands?", "percentunit", [
+            ("sum(rate(leadline_speculation_accepted_total{$s}[$r])) / sum(rate(leadline_speculation_drafted_total{$s}[$r]))", "accepted")]),
+        ("Acceptance by position", "How far ahead is drafting of use?", "percentunit", [
+            ("sum by (position) (rate(leadline_speculation_accepted_total{$s}[$r])) / "
+             "sum by (position) (rate(leadline_speculation_drafted_total{$s}[$r]))", "draft {{position}}")]),
+        ("Time saved and lost", "Does it pay, by the guard's estimate?", "s", rate_by("leadline_speculation_seconds_total", "effect")),
+        ("Drafts stood per round", "How many tokens more than one does a round give?", "short", [
+            ("sum(rate(leadline_speculation_accepted_total{$s}[$r])) / sum(rate(leadline_speculation_rounds_total{$s}[$r]))", "tokens")]),
+    ]),
+    ("What is decided", [
+        ("Exits", "How deep are drafts taken from (sixteenths of the model)?", "ops", rate_by("leadline_speculation_rounds_total", "depth")),
+        ("Policy", "Which policy decides?", "short", [("leadline_speculation_policy{$s} == 1", "{{instance}} {{policy}}")]),
+        ("Decisions", "How many decisions a second?", "ops", [("sum(rate(leadline_speculation_decisions_total{$s}[$r]))", "decisions")]),
+        ("Time of a decision", "What does deciding cost, probes included?", "s", [
+            ("sum(rate(leadline_speculation_decision_seconds_total{$s}[$r])) / sum(rate(leadline_speculation_decisions_total{$s}[$r]))", "mean")]),
+    ]),
+]
 BOARDS = {"overview": ("Leadline: overview", OVERVIEW), "worker": ("Leadline: workers", WORKER), "kv": ("Leadline: KV memory", KV),
-          "cluster": ("Leadline: cluster", CLUSTER)}
+          "cluster": ("Leadline: cluster", CLUSTER), "speculation": ("Leadline: speculation", SPECULATION)}
 SELECTOR = 'namespace=~"$namespace",instance=~"$instance"'
 
 

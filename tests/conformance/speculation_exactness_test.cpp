@@ -4,9 +4,13 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "policy/fixed_policy.h"
+#include "policy/trajectory_log.h"
 #include "tests/support/exactness_case.h"
 #include "tests/support/random_policy.h"
+#include "tests/support/tiny_model.h"
 
 namespace leadline::tests {
 namespace {
@@ -250,6 +254,58 @@ TEST(Speculation, CancelsInTheMidstOfRoundsFreeTheirPages) {
   expect_same(rest, want);
   while (worker.pages_used() != 0 && worker.status().busy.load()) std::this_thread::yield();
   EXPECT_EQ(worker.pages_used(), 0U);
+}
+
+// The copy of a draft rank must also have what comes back from the block store.
+TEST(Speculation, DraftRanksAfterBlocksCameBack) {
+  HarnessOptions options;
+  options.ranks = 2;
+  options.draft_ranks = 1;
+  options.policy = fixed(6, 4);
+  options.pages = 40;  // pages of the first round are gone when the second asks for them
+  options.kv_memory_bytes = 64 << 20;
+  WorkerHarness worker(options);
+  expect_same(worker.run(all_requests()), plain());
+  const std::vector<Answer> again = worker.run(all_requests());
+  expect_same(again, plain());
+  std::uint32_t from_memory = 0;
+  for (const Answer& answer : again) from_memory += answer.finish.cached_memory_tokens;
+  std::printf("%u prompt tokens came from the memory tier\n", from_memory);
+}
+
+TEST(Speculation, WithTheGuardAndALogOfWhatWasDecided) {
+  const TempDirectory directory;
+  {
+    HarnessOptions options;
+    options.policy = policy::make_threshold_policy({.exit = 6, .max_draft = 8, .threshold = 0.4F});
+    options.guarded = true;
+    options.experience_directory = directory.path();
+    options.explore = 0.3F;
+    WorkerHarness worker(options);
+    expect_same(worker.run(all_requests()), plain());
+    expect_same(worker.run(all_requests()), plain());
+  }
+  std::size_t rounds = 0, explored = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(directory.path())) {
+    const auto file = policy::read_trajectories(entry.path().string());
+    ASSERT_TRUE(file.has_value()) << file.error().message;
+    EXPECT_EQ(file->damaged, 0U);
+    for (const policy::Trajectory& round : file->rounds) {
+      ++rounds;
+      ASSERT_FALSE(round.decisions.empty());
+      EXPECT_EQ(round.decisions.front().kind, policy::DecisionKind::round_start);
+      EXPECT_EQ(round.accepted, round.tokens - 1);
+      EXPECT_LE(round.accepted, round.drafted);
+      for (const policy::LoggedDecision& decision : round.decisions) {
+        EXPECT_GT(decision.propensity, 0);
+        EXPECT_LE(decision.propensity, 1);
+        EXPECT_GE(decision.cost_us, 0);
+        explored += decision.propensity < 0.5F;
+      }
+    }
+  }
+  EXPECT_GT(rounds, 50U);
+  EXPECT_GT(explored, 5U);
 }
 
 TEST(Speculation, F32AndInt8Too) {

@@ -1,5 +1,7 @@
 #include "tests/support/worker_harness.h"
 
+#include <optional>
+
 #include "monitoring/check.h"
 #include "tests/support/thread_communicator.h"
 #include "worker/model/shard_plan.h"
@@ -140,6 +142,15 @@ void WorkerHarness::lead(transport::Communicator& ranks, worker::StepExecutor& e
   limits.scheduler.total_pages = options_.pages;
   limits.scheduler.max_draft_rows = options_.max_draft_rows;
   limits.speculation.exits = options_.exits;
+  limits.speculation.guarded = options_.guarded;
+  limits.speculation.explore = options_.explore;
+  std::optional<policy::TrajectoryLog> log;
+  if (!options_.experience_directory.empty()) {
+    auto opened = policy::TrajectoryLog::open(
+        options_.experience_directory, {"test", "test", options_.explore, model.layers, options_.exits});
+    LEADLINE_CHECK(opened.has_value(), opened.error().message.c_str());
+    log.emplace(std::move(*opened));
+  }
   limits.speculation.layers = model.layers;
   worker::SequenceCache cache(
       {options_.pages, options_.host_pages, options_.prefix_cache, blocks.fingerprint, store != nullptr});
@@ -152,8 +163,17 @@ void WorkerHarness::lead(transport::Communicator& ranks, worker::StepExecutor& e
                                                       worker::PrefixFetcherMetrics::create(registry_));
     store->set_notifier([this] { inbox_.poke(); });
   }
-  worker::LeadLoop loop(
-      {inbox_, outbox_, status_, metrics_, health_, ranks, executor, cache, &policy_, fetcher.get()}, limits);
+  worker::LeadLoop loop({inbox_,
+                         outbox_,
+                         status_,
+                         metrics_,
+                         health_,
+                         ranks,
+                         executor,
+                         cache,
+                         {&policy_, log ? &*log : nullptr, &metrics_.speculation},
+                         fetcher.get()},
+                        limits);
   auto done = loop.run();
   LEADLINE_CHECK(done.has_value(), done.error().message.c_str());
   if (store != nullptr) store->close(std::chrono::seconds(5));

@@ -30,6 +30,9 @@ struct HarnessOptions {
   std::shared_ptr<const policy::ExitPolicy> policy;
   std::vector<std::int32_t> exits = {2, 4, 6, 8, 10};
   std::uint32_t max_draft_rows = 128;
+  bool guarded = false;              // else the policy is asked in every step
+  std::string experience_directory;  // "" = no log of decisions
+  float explore = 0;
   // the block store: off unless one of these is set
   std::int64_t kv_memory_bytes = 0, kv_disk_bytes = std::int64_t{1} << 30;
   std::string kv_disk_directory, kv_redis;

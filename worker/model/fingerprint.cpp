@@ -42,10 +42,21 @@ std::vector<std::span<const std::byte>> chunks(const WeightFile& file) {
   return out;
 }
 
+std::string hex_of(const std::string& text) {
+  XXH128_canonical_t digest;
+  XXH128_canonicalFromHash(&digest, XXH3_128bits(text.data(), text.size()));
+  std::string hex;
+  for (const unsigned char byte : digest.digest) {
+    hex += "0123456789abcdef"[byte >> 4];
+    hex += "0123456789abcdef"[byte & 15];
+  }
+  return hex;
+}
+
 }  // namespace
 
-Result<std::string> model_fingerprint(const ModelConfig& config, const WeightFile& file,
-                                      const std::string& formats, transport::Communicator& ranks) {
+Result<ModelFingerprints> model_fingerprint(const ModelConfig& config, const WeightFile& file,
+                                            const std::string& formats, transport::Communicator& ranks) {
   const auto parts = chunks(file);
   const auto size = static_cast<std::size_t>(ranks.size());
   const std::size_t each = (parts.size() + size - 1) / size;
@@ -60,19 +71,13 @@ Result<std::string> model_fingerprint(const ModelConfig& config, const WeightFil
       !gathered)
     return monitoring::fail(Errc::rank_lost, gathered.error().message);
 
-  std::string text = "leadline model 1\n" + config_text(config) + "\n" + table_text(file) + formats + "\n";
+  const std::string head = "leadline model 1\n" + config_text(config) + "\n" + table_text(file);
+  std::string digests;
   for (std::size_t chunk = 0; chunk < parts.size(); ++chunk) {  // back into the order of the file
     const XXH128_canonical_t& digest = all[chunk % size * each + chunk / size];
-    text.append(reinterpret_cast<const char*>(digest.digest), sizeof digest.digest);
+    digests.append(reinterpret_cast<const char*>(digest.digest), sizeof digest.digest);
   }
-  XXH128_canonical_t digest;
-  XXH128_canonicalFromHash(&digest, XXH3_128bits(text.data(), text.size()));
-  std::string hex;
-  for (const unsigned char byte : digest.digest) {
-    hex += "0123456789abcdef"[byte >> 4];
-    hex += "0123456789abcdef"[byte & 15];
-  }
-  return hex;
+  return ModelFingerprints{hex_of(head + formats + "\n" + digests), hex_of(head + "\n" + digests)};
 }
 
 }  // namespace leadline::worker

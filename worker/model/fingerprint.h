@@ -12,9 +12,14 @@
 
 namespace leadline::worker {
 
-// 32 hexadecimal digits. The ranks share the hashing: chunk i of the weights is rank i mod ranks', and
+struct ModelFingerprints {
+  std::string full;      // of all that fixes the bits: config, tensors, formats, arithmetic
+  std::string identity;  // without `formats`: which model it is, however it is packed
+};
+
+// 32 hexadecimal digits each. The ranks share the hashing: chunk i of the weights is rank i mod ranks', and
 // digests are all-gathered. `formats`: weight format and Backend::arithmetic_id. rank_lost.
-Result<std::string> model_fingerprint(const ModelConfig& config, const WeightFile& file,
-                                      const std::string& formats, transport::Communicator& ranks);
+Result<ModelFingerprints> model_fingerprint(const ModelConfig& config, const WeightFile& file,
+                                            const std::string& formats, transport::Communicator& ranks);
 
 }  // namespace leadline::worker

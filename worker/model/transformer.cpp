@@ -43,7 +43,8 @@ class RankTransformer final : public Transformer {
     return static_cast<std::int32_t>(plan_.kv_heads.count);
   }
   [[nodiscard]] std::int64_t weight_bytes() const override { return weights_.bytes; }
-  [[nodiscard]] std::string fingerprint() const override { return fingerprint_; }
+  [[nodiscard]] std::string identity() const override { return fingerprints_.identity; }
+  [[nodiscard]] std::string fingerprint() const override { return fingerprints_.full; }
 
  private:
   // The parts that a pass is made of.
@@ -78,7 +79,7 @@ class RankTransformer final : public Transformer {
   Weights weights_;
   std::unique_ptr<Buffer> rope_cos_, rope_sin_;  // (positions, head_dim / 2)
   RopeTable rope_;
-  std::string fingerprint_;
+  ModelFingerprints fingerprints_;
   std::int32_t max_rows_ = 0, max_logit_rows_ = 0, max_kept_rows_ = 0;
   Backend& backend_;
   transport::Communicator& ranks_;
@@ -139,7 +140,7 @@ Result<void> RankTransformer::load(const TransformerOptions& options) {
                               std::to_string(plan_.down_slices * plan_.ranks);
   auto fingerprint = model_fingerprint(config_, file, formats, ranks_);
   if (!fingerprint) return tl::unexpected(fingerprint.error());
-  fingerprint_ = std::move(*fingerprint);
+  fingerprints_ = std::move(*fingerprint);
   return {};
 }
 

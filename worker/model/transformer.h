@@ -90,6 +90,8 @@ class Transformer {
   [[nodiscard]] virtual std::int32_t vocab() const = 0;
   [[nodiscard]] virtual std::int32_t local_kv_heads() const = 0;
   [[nodiscard]] virtual std::int64_t weight_bytes() const = 0;
+  [[nodiscard]] virtual std::string identity()
+      const = 0;  // which model, however packed: policies are for one
   [[nodiscard]] virtual std::string fingerprint() const = 0;  // exactness X7, hex; the same on every rank
 };
 

@@ -63,7 +63,7 @@ std::int32_t draft_layer_of(const DraftedRound& round, std::size_t row, std::int
 LeadLoop::LeadLoop(LeadParts parts, LeadLimits limits)
     : parts_(parts),
       limits_(std::move(limits)),
-      director_(table_, sampler_, limits_.speculation, parts.policy) {
+      director_(table_, sampler_, limits_.speculation, parts.speculation) {
   const std::string wrong = check(limits_.scheduler);
   LEADLINE_CHECK(wrong.empty(), wrong.c_str());
 }
@@ -321,8 +321,11 @@ Result<void> LeadLoop::step(const StepPlan& plan) {
   sample(plan, *result);
   const SteadyTime end = std::chrono::steady_clock::now();
   parts_.metrics.step[StepStage::announce].observe(seconds_between(start, announced));
-  parts_.metrics.step[StepStage::forward].observe(seconds_between(announced, executed));
+  const double drafting = static_cast<double>(result->draft_us) * 1e-6;
+  parts_.metrics.step[StepStage::draft].observe(drafting);
+  parts_.metrics.step[StepStage::forward].observe(seconds_between(announced, executed) - drafting);
   parts_.metrics.step[StepStage::sample].observe(seconds_between(executed, end));
+  account(plan, seconds_between(start, end));
   parts_.metrics.swapped_pages[SwapDirection::out].inc(static_cast<double>(plan.swap_out.size()));
   parts_.metrics.swapped_pages[SwapDirection::in].inc(static_cast<double>(plan.swap_in.size()));
   parts_.metrics.steps.inc();
@@ -330,6 +333,16 @@ Result<void> LeadLoop::step(const StepPlan& plan) {
   parts_.status.steps = step_;
   parts_.status.last_step_us = WorkerStatus::now_us();
   return {};
+}
+
+void LeadLoop::account(const StepPlan& plan, double seconds) {
+  StepAccount step;
+  step.us = seconds * 1e6;
+  for (const SequenceStep& rows : plan.sequences) {
+    step.speculated = step.speculated || rows.round.max_draft > 0;
+    step.mixed = step.mixed || rows.tokens.size() > 1 || rows.logits == LogitsWanted::none;
+  }
+  director_.end_step(step);
 }
 
 void LeadLoop::sample(const StepPlan& plan, const StepResult& result) {

@@ -53,7 +53,7 @@ struct LeadParts {
   transport::Communicator& ranks;
   StepExecutor& executor;
   SequenceCache& cache;
-  PolicySlot* policy = nullptr;      // null: nobody drafts
+  SpeculationParts speculation;
   PrefixFetcher* fetcher = nullptr;  // null: no store
 };
 
@@ -83,6 +83,7 @@ class LeadLoop {
   void preempt(const Schedule& schedule);
   Result<void> step(const StepPlan& plan);
   void ask_for_drafts(std::vector<SequenceView>& views);
+  void account(const StepPlan& plan, double seconds);
   void sample(const StepPlan& plan, const StepResult& result);
   void sample_last(Sequence& sequence, std::span<const float> logits);
   void settle(Sequence& sequence, const DraftedRound& round, ConstFloatMatrix logits);

@@ -1,10 +1,12 @@
 #include "worker/runtime/policy_text.h"
 
 #include <charconv>
+#include <filesystem>
 #include <string_view>
 #include <vector>
 
 #include "policy/fixed_policy.h"
+#include "policy/learned_policy.h"
 
 namespace leadline::worker {
 namespace {
@@ -12,8 +14,9 @@ namespace {
 using Made = Result<std::shared_ptr<const policy::ExitPolicy>>;
 
 tl::unexpected<Error> refuse(const std::string& text, const std::string& why) {
-  return monitoring::fail(Errc::configuration, "--speculation " + text + ": " + why +
-                                                   "; off, static:E,K and threshold:E,K,T are possible");
+  return monitoring::fail(Errc::configuration,
+                          "--speculation " + text + ": " + why +
+                              "; auto, off, static:E,K, threshold:E,K,T and file:PATH are possible");
 }
 
 std::vector<std::string_view> split(std::string_view text) {
@@ -32,10 +35,38 @@ bool read(std::string_view text, T& out, T low, T high) {
   return error == std::errc() && end == text.data() + text.size() && out >= low && out <= high;
 }
 
+Made from_file(const std::string& text, const std::string& path, const PolicySource& source) {
+  auto file = policy::load_policy(path);
+  if (!file) return refuse(text, path + ": " + file.error().message);
+  policy::ServedModel model = source.model;
+  if (file->model_identity == source.fingerprint) model.identity = source.fingerprint;
+  if (auto fits = policy::check_model(*file, model); !fits)
+    return refuse(text, path + ": " + fits.error().message);
+  return Made(policy::make_learned_policy(std::move(file->model)));
+}
+
+// The first by name; "": none.
+std::string file_beside(const std::string& directory) {
+  std::error_code error;
+  std::string first;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("exit_policy.") && entry.is_regular_file(error) &&
+        (first.empty() || entry.path().string() < first))
+      first = entry.path().string();
+  }
+  return first;
+}
+
 }  // namespace
 
-Made policy_from_text(const std::string& text) {
+Made policy_from_text(const std::string& text, const PolicySource& source) {
   if (text == "off") return Made(policy::make_off_policy());
+  if (text == "auto") {
+    const std::string path = file_beside(source.model_directory);
+    return path.empty() ? Made(policy::make_off_policy()) : from_file(text, path, source);
+  }
+  if (text.starts_with("file:")) return from_file(text, text.substr(5), source);
   const std::size_t colon = text.find(':');
   const std::string kind = text.substr(0, colon);
   const bool threshold = kind == "threshold";

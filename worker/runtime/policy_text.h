@@ -1,17 +1,26 @@
 #pragma once
-// policy_from_text: an exit policy as people name it in flags: "off", "static:E,K" (K drafts from layer E),
-// "threshold:E,K,T" (at most K drafts from layer E while the likeliest token has probability >= T). Not files
-// (policy/policy_file). Thread: any; pure.
+// policy_from_text: an exit policy as people name it in flags and on the admin port: "off", "static:E,K" (K
+// drafts from layer E), "threshold:E,K,T" (at most K drafts from layer E while the likeliest token has
+// probability >= T), "file:PATH" (policy/policy_file), "auto" (exit_policy.* beside the model; off without
+// one). Thread: any; reads files, keeps nothing.
 
 #include <memory>
 #include <string>
 
 #include "policy/exit_policy.h"
+#include "policy/policy_file.h"
 #include "worker/errc.h"
 
 namespace leadline::worker {
 
-// configuration: what is wrong with which part.
-Result<std::shared_ptr<const policy::ExitPolicy>> policy_from_text(const std::string& text);
+struct PolicySource {
+  policy::ServedModel model;    // a file must be for it
+  std::string fingerprint;      // or name this: the model as it is packed here
+  std::string model_directory;  // where "auto" looks
+};
+
+// configuration: what is wrong with which part, or with the file.
+Result<std::shared_ptr<const policy::ExitPolicy>> policy_from_text(const std::string& text,
+                                                                   const PolicySource& source);
 
 }  // namespace leadline::worker

@@ -1,8 +1,10 @@
 #include "worker/runtime/round_director.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "monitoring/check.h"
+#include "policy/decision_draw.h"
 
 namespace leadline::worker {
 namespace {
@@ -11,6 +13,10 @@ using policy::ActionKind;
 using policy::DecisionKind;
 using policy::Feature;
 
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
 std::span<const float> allowed(const Sequence& sequence, std::span<const float> logits) {
   return logits.first(std::min(logits.size(), static_cast<std::size_t>(sequence.allowed_vocab)));
 }
@@ -18,12 +24,31 @@ std::span<const float> allowed(const Sequence& sequence, std::span<const float> 
 }  // namespace
 
 RoundDirector::RoundDirector(SequenceTable& table, SequenceSampler& sampler, SpeculationLimits limits,
-                             PolicySlot* slot)
-    : table_(table), sampler_(sampler), limits_(std::move(limits)), slot_(slot) {}
+                             SpeculationParts parts)
+    : table_(table), sampler_(sampler), limits_(std::move(limits)), parts_(parts) {}
 
 void RoundDirector::begin_step(std::uint32_t decoding) {
   decoding_ = std::max(decoding, 1U);
-  policy_ = slot_ == nullptr ? nullptr : slot_->take();
+  won_ = 0;
+  PolicySlot::Policy now = parts_.policy == nullptr ? nullptr : parts_.policy->take();
+  if (now != policy_) {
+    policy_ = std::move(now);
+    if (parts_.metrics != nullptr)
+      parts_.metrics->policy.set(policy_ == nullptr ? PolicyName::off : policy_name(policy_->name()));
+  }
+  held_back_ = limits_.guarded && guard_.choose(decoding_) == policy::GuardChoice::plain;
+}
+
+void RoundDirector::end_step(const StepAccount& step) {
+  if (limits_.guarded) guard_.observe({decoding_, step.us, won_, step.speculated, step.mixed});
+  if (parts_.metrics == nullptr) return;
+  const policy::SpeculationGuard::Totals& totals = guard_.totals();
+  parts_.metrics->seconds[SpeculationEffect::saved].inc((totals.saved_us - saved_us_) * 1e-6);
+  parts_.metrics->seconds[SpeculationEffect::lost].inc((totals.lost_us - lost_us_) * 1e-6);
+  saved_us_ = totals.saved_us;
+  lost_us_ = totals.lost_us;
+  parts_.metrics->decisions.inc(static_cast<double>(std::exchange(asked_, 0)));
+  parts_.metrics->decision_seconds.inc(std::exchange(seconds_, 0));
 }
 
 RoundDirector::Rounds& RoundDirector::rounds_of(const Sequence& sequence) {
@@ -35,9 +60,54 @@ RoundDirector::Rounds& RoundDirector::rounds_of(const Sequence& sequence) {
   return found->second;
 }
 
-policy::Action RoundDirector::ask(const policy::ExitPolicy& policy, const policy::DecisionPoint& point) {
-  const policy::Action action = policy.decide(point).mode();
-  return policy::is_legal(point, action) ? action : policy::safe_action(point.kind);
+// Since the last decision of this round, in shares of those who decode together.
+void RoundDirector::note_cost(Rounds& rounds) const {
+  if (rounds.trajectory.decisions.empty()) return;
+  const std::chrono::duration<float, std::micro> spent = std::chrono::steady_clock::now() - rounds.asked;
+  rounds.trajectory.decisions.back().cost_us = spent.count() / static_cast<float>(decoding_);
+}
+
+policy::Action RoundDirector::ask(SequenceId id, Rounds& rounds, const policy::DecisionPoint& point) {
+  ++asked_;
+  policy::ActionDistribution wanted = rounds.policy->decide(point);
+  policy::Action action = wanted.mode();
+  if (!policy::is_legal(point, action)) action = policy::safe_action(point.kind);
+  if (parts_.log == nullptr) return action;
+  wanted = policy::explore(point, policy::ActionDistribution::certain(action), limits_.explore);
+  const auto number = static_cast<std::uint32_t>(rounds.trajectory.decisions.size());
+  action = wanted.draw(policy::decision_uniform(id.value, rounds.trajectory.round, number));
+  note_cost(rounds);
+  rounds.asked = std::chrono::steady_clock::now();
+  policy::LoggedDecision decision;
+  decision.kind = point.kind;
+  decision.exit = point.exit;
+  decision.drafted = point.drafted;
+  decision.max_draft = point.max_draft;
+  decision.features = point.features;
+  decision.action = action;
+  decision.propensity = wanted.probability(action);
+  rounds.trajectory.decisions.push_back(decision);
+  return action;
+}
+
+void RoundDirector::log_round(SequenceId id, Rounds& rounds, std::size_t tokens, std::size_t drafted) {
+  if (parts_.log == nullptr || rounds.trajectory.decisions.empty()) return;
+  note_cost(rounds);
+  policy::Trajectory& t = rounds.trajectory;
+  t.sequence = id.value;
+  t.batch_rows = static_cast<std::int32_t>(decoding_);
+  t.tokens = static_cast<std::int32_t>(tokens);
+  t.drafted = static_cast<std::int32_t>(drafted);
+  t.accepted = t.tokens - 1;
+  (void)parts_.log->append(t);  // counts what it could not keep
+  t.decisions.clear();
+}
+
+void RoundDirector::count_round(const DraftedRound& round, std::size_t drafted, std::size_t accepted) const {
+  if (parts_.metrics == nullptr) return;
+  parts_.metrics->rounds[sixteenth_of(round.exit, limits_.layers)].inc();
+  for (std::size_t i = 0; i < drafted; ++i) parts_.metrics->drafted[position_of(i)].inc();
+  for (std::size_t i = 0; i < accepted; ++i) parts_.metrics->accepted[position_of(i)].inc();
 }
 
 // The request's wish; null: it does not draft.
@@ -60,12 +130,17 @@ std::int32_t RoundDirector::index_of(std::int32_t exit) const {
 }
 
 RoundPlan RoundDirector::open(const Sequence& sequence, std::uint32_t kv) {
+  if (const auto found = rounds_.find(sequence.id); found != rounds_.end())
+    found->second.trajectory.decisions.clear();  // of a round that did not take place
   const PolicySlot::Policy policy = policy_for(sequence);
   if (policy == nullptr || limits_.exits.empty()) return {};
+  if (held_back_ && sequence.speculation.mode == transport::SpeculationMode::automatic) return {};
   const std::uint32_t left = sequence.max_tokens - std::min(sequence.max_tokens, sequence.generated());
   if (left < 2) return {};  // a round of k rows gives up to k tokens: no draft is of use
   Rounds& rounds = rounds_of(sequence);
   rounds.policy = policy;
+  ++rounds.trajectory.round;
+  const auto start = std::chrono::steady_clock::now();
   policy::set_setting(
       rounds.features,
       {static_cast<std::int32_t>(kv), static_cast<std::int32_t>(decoding_), sequence.sampling.temperature},
@@ -79,7 +154,8 @@ RoundPlan RoundDirector::open(const Sequence& sequence, std::uint32_t kv) {
   const std::uint32_t most = wished == 0 ? limits_.max_draft : std::min(wished, limits_.max_draft);
   point.max_draft = static_cast<std::int32_t>(std::min(left - 1, most));
   point.experience = &rounds.experience;
-  const policy::Action action = ask(*policy, point);
+  const policy::Action action = ask(sequence.id, rounds, point);
+  seconds_ += seconds_since(start);
   rounds.plan = {};
   rounds.chain = 1;
   rounds.observations.clear();
@@ -89,10 +165,11 @@ RoundPlan RoundDirector::open(const Sequence& sequence, std::uint32_t kv) {
   return rounds.plan;
 }
 
-RoundPlan RoundDirector::granted(SequenceId id, std::uint32_t drafts) const {
+RoundPlan RoundDirector::granted(SequenceId id, std::uint32_t drafts) {
   const auto found = rounds_.find(id);
   if (found == rounds_.end() || drafts == 0) return {};
-  RoundPlan plan = found->second.plan;
+  RoundPlan& plan = found->second.plan;
+  if (drafts < plan.max_draft) found->second.trajectory.decisions.clear();  // not the round that was decided
   plan.max_draft = static_cast<std::uint16_t>(std::min<std::uint32_t>(plan.max_draft, drafts));
   return plan.max_draft == 0 ? RoundPlan{} : plan;
 }
@@ -103,6 +180,7 @@ DraftChoice RoundDirector::choose(const DraftPoint& at, std::span<const float> l
   const std::span<const std::int32_t> drafts = at.inputs.subspan(1);
   const SampledRow drawn = sampler_.sample(sequence, drafts, logits, rounds.draft_sampling);
   if (drawn.no_candidate) return {};
+  const auto start = std::chrono::steady_clock::now();
   policy::ExitFeatures& features = rounds.features;
   float confidence = 0;
   if (rounds.policy->needs().probe) {
@@ -121,7 +199,8 @@ DraftChoice RoundDirector::choose(const DraftPoint& at, std::span<const float> l
   point.drafted = static_cast<std::int32_t>(drafts.size());
   point.max_draft = rounds.plan.max_draft - point.drafted;
   point.experience = &rounds.experience;
-  const DraftChoice choice = decide(rounds, point, at.climbing, drawn.token);
+  const DraftChoice choice = decide(at.sequence, rounds, point, at.climbing, drawn.token);
+  seconds_ += seconds_since(start);
   if (choice.step == DraftStep::stop || choice.step == DraftStep::climb) return choice;
   if (is_stop(sequence, drawn.token)) return {};  // nothing can follow it: verify what ran
   rounds.chain *= confidence;
@@ -129,10 +208,10 @@ DraftChoice RoundDirector::choose(const DraftPoint& at, std::span<const float> l
   return choice;
 }
 
-DraftChoice RoundDirector::decide(Rounds& rounds, policy::DecisionPoint& point, bool climbing,
+DraftChoice RoundDirector::decide(SequenceId id, Rounds& rounds, policy::DecisionPoint& point, bool climbing,
                                   std::int32_t token) {
   point.kind = climbing ? DecisionKind::at_layer : DecisionKind::after_draft;
-  const policy::Action action = ask(*rounds.policy, point);
+  const policy::Action action = ask(id, rounds, point);
   switch (action.kind) {
     case ActionKind::climb:
       return {DraftStep::climb, 0, action.exit};
@@ -155,6 +234,9 @@ void RoundDirector::close(const Sequence& sequence, const DraftedRound& round, s
   ++rounds.counts.rounds;
   rounds.counts.drafted += drafted;
   rounds.counts.accepted += accepted;
+  won_ += static_cast<double>(stand);
+  log_round(sequence.id, rounds, stand, drafted);
+  count_round(round, drafted, accepted);
   // Only drafts up to the first that fell are comparable with the model's own token at their place.
   rounds.observations.resize(std::min(rounds.observations.size(), std::min(drafted, accepted + 1)));
   for (std::size_t i = 0; i < rounds.observations.size(); ++i) rounds.observations[i].matched = i < accepted;
@@ -177,6 +259,9 @@ void RoundDirector::close(const Sequence& sequence, const DraftedRound& round, s
 }
 
 void RoundDirector::saw_plain(const Sequence& sequence, std::span<const float> logits, std::int32_t token) {
+  won_ += 1;
+  if (const auto found = rounds_.find(sequence.id); found != rounds_.end())
+    log_round(sequence.id, found->second, 1, 0);
   const PolicySlot::Policy policy = policy_for(sequence);
   if (policy == nullptr || !policy->needs().probe) return;
   Rounds& rounds = rounds_of(sequence);

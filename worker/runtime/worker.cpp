@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 
 #include "monitoring/admin_server.h"
 #include "monitoring/log.h"
@@ -20,7 +21,7 @@
 #include "worker/runtime/follow_loop.h"
 #include "worker/runtime/lead_loop.h"
 #include "worker/runtime/memory_plan.h"
-#include "worker/runtime/policy_text.h"
+#include "worker/runtime/policy_control.h"
 #include "worker/runtime/signals.h"
 #include "worker/serving/control_service.h"
 #include "worker/speculative/candidate_exits.h"
@@ -67,6 +68,8 @@ class Rank {
   Result<void> start_admin();
   Result<void> load_model();
   Result<void> choose_exits();
+  Result<void> choose_policy();
+  Result<std::optional<policy::TrajectoryLog>> open_experience();
   Result<void> size_memory();
   Result<void> make_draft_group();
   Result<void> warm_up();
@@ -88,6 +91,7 @@ class Rank {
   WorkerStatus status_;
   RequestInbox inbox_;
   TokenOutbox outbox_;
+  PolicyControl policy_control_;
   std::unique_ptr<monitoring::AdminServer> admin_;
   std::unique_ptr<transport::Communicator> ranks_;
   transport::HostPlace on_host_;
@@ -140,7 +144,7 @@ Result<void> Rank::start_admin() {
   monitoring::AdminOptions options;
   options.host = config_.admin_host;
   options.port = static_cast<std::uint16_t>(config_.admin_port);
-  auto admin = monitoring::AdminServer::start(options, registry_, health_);
+  auto admin = monitoring::AdminServer::start(options, registry_, health_, policy_control_.routes());
   if (!admin) return monitoring::fail(Errc::configuration, "--admin-port: " + admin.error().message);
   admin_ = std::move(*admin);
   monitoring::log_info("admin server", {{"host", config_.admin_host}, {"port", admin_->port()}});
@@ -289,6 +293,33 @@ Result<void> Rank::warm_up() {
   return {};
 }
 
+// A broken file beside the model stops nothing: rank 0 says so and serves without.
+Result<void> Rank::choose_policy() {
+  const PolicySource source{
+      {transformer_->identity(), model_.layers}, transformer_->fingerprint(), config_.model_directory};
+  auto policy = policy_from_text(config_.speculation, source);
+  if (!policy && config_.speculation != "auto") return tl::unexpected(policy.error());
+  if (!policy) {
+    monitoring::log_warn("exit policy refused", {{"why", policy.error().message}});
+    policy = std::shared_ptr<const policy::ExitPolicy>(policy::make_off_policy());
+  }
+  policy_control_.serve(source, config_.speculation, std::move(*policy));
+  return {};
+}
+
+Result<std::optional<policy::TrajectoryLog>> Rank::open_experience() {
+  if (config_.experience_directory.empty()) return std::optional<policy::TrajectoryLog>();
+  policy::TrajectoryHeader header;
+  header.model_identity = transformer_->identity();
+  header.policy = config_.speculation;
+  header.epsilon = static_cast<float>(config_.explore);
+  header.layers = model_.layers;
+  header.exits = exits_;
+  auto log = policy::TrajectoryLog::open(config_.experience_directory, std::move(header));
+  if (!log) return monitoring::fail(Errc::configuration, "--experience: " + log.error().message);
+  return std::optional<policy::TrajectoryLog>(std::move(*log));
+}
+
 LeadLimits Rank::lead_limits() const {
   LeadLimits limits;
   limits.intake.vocab = static_cast<std::uint32_t>(model_.vocab);
@@ -300,6 +331,8 @@ LeadLimits Rank::lead_limits() const {
   limits.scheduler.max_draft_rows = static_cast<std::uint32_t>(config_.max_draft_rows);
   limits.speculation.exits = exits_;
   limits.speculation.layers = model_.layers;
+  limits.speculation.guarded = config_.speculation_guard;
+  limits.speculation.explore = static_cast<float>(config_.explore);
   if (!exits_.empty()) limits.speculation.fixed = policy::make_static_policy(exits_[exits_.size() / 2], 4);
   limits.max_live_requests = static_cast<std::size_t>(config_.max_live_requests);
   limits.drain_limit = std::chrono::milliseconds(config_.drain_ms);
@@ -338,9 +371,9 @@ Result<void> Rank::lead() {
       registry_, {identity.served_model_name, config_.weights, std::string(transport::name_of(kv_dtype_)),
                   std::string(backend_->name()), std::to_string(max_model_len_),
                   std::to_string(config_.max_sequences), std::to_string(config_.threads)});
-  auto policy = policy_from_text(config_.speculation);
-  if (!policy) return tl::unexpected(policy.error());
-  PolicySlot slot(std::move(*policy));
+  if (auto chosen = choose_policy(); !chosen) return chosen;
+  auto log = open_experience();
+  if (!log) return tl::unexpected(log.error());
   std::unique_ptr<PrefixFetcher> fetcher;
   if (store_ != nullptr) {
     PrefixFetcherOptions fetching;
@@ -350,8 +383,10 @@ Result<void> Rank::lead() {
                                               PrefixFetcherMetrics::create(registry_));
     store_->set_notifier([this] { inbox_.poke(); });
   }
+  const SpeculationParts speculation{&policy_control_.slot(), log->has_value() ? &**log : nullptr,
+                                     &metrics_.speculation};
   LeadLoop loop(
-      {inbox_, outbox_, status_, metrics_, health_, *ranks_, *executor_, cache, &slot, fetcher.get()},
+      {inbox_, outbox_, status_, metrics_, health_, *ranks_, *executor_, cache, speculation, fetcher.get()},
       lead_limits());
   auto service = ControlService::open(std::move(options), inbox_, outbox_, status_);
   if (!service) return tl::unexpected(service.error());

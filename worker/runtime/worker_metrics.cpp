@@ -10,7 +10,7 @@ constexpr std::string_view kTokenKinds[] = {"prompt_computed", "prompt_cached", 
 constexpr std::string_view kPageStates[] = {"free", "reusable", "used"};
 constexpr std::string_view kPreemptions[] = {"swap", "recompute"};
 constexpr std::string_view kDirections[] = {"out", "in"};
-constexpr std::string_view kStages[] = {"plan", "announce", "forward", "sample", "deliver"};
+constexpr std::string_view kStages[] = {"plan", "announce", "draft", "forward", "sample", "deliver"};
 constexpr std::string_view kLinkEnds[] = {"peer_closed", "refused", "timeout", "malformed"};
 
 void create_step(WorkerMetrics& m, monitoring::MetricsRegistry& r, const monitoring::ProcessHealth& health) {
@@ -60,6 +60,7 @@ WorkerMetrics WorkerMetrics::create(monitoring::MetricsRegistry& r, const monito
   m.weight_bytes = r.gauge("leadline_weight_bytes", "Bytes of packed weights on this rank.");
   create_step(m, r, health);
   create_startup(m, r);
+  m.speculation = SpeculationMetrics::create(r);
   return m;
 }
 

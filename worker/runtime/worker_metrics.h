@@ -8,6 +8,7 @@
 
 #include "monitoring/metrics.h"
 #include "monitoring/process_health.h"
+#include "worker/runtime/speculation_metrics.h"
 
 namespace leadline::worker {
 
@@ -33,7 +34,14 @@ enum class KvPageState {
 };  // reusable: committed and unreferenced, evicted when needed; sums to the pool
 enum class PreemptionKind { swap, recompute };
 enum class SwapDirection { out, in };
-enum class StepStage { plan, announce, forward, sample, deliver };  // consecutive; their sum is the step
+enum class StepStage {
+  plan,
+  announce,
+  draft,
+  forward,
+  sample,
+  deliver
+};  // consecutive; their sum is the step
 enum class LinkEnd { peer_closed, refused, timeout, malformed };
 
 struct WorkerMetrics {
@@ -55,6 +63,8 @@ struct WorkerMetrics {
   monitoring::HandleSet<monitoring::StartupPhase, monitoring::Gauge>
       startup_seconds;             // spent in each phase up to ready
   monitoring::Gauge weight_bytes;  // of this rank, packed
+
+  SpeculationMetrics speculation;
 
   static WorkerMetrics create(monitoring::MetricsRegistry& registry, const monitoring::ProcessHealth& health);
 };

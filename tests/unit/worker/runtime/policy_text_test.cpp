@@ -6,7 +6,7 @@ namespace leadline::worker {
 namespace {
 
 policy::Action start_of(const std::string& text) {
-  const auto policy = policy_from_text(text);
+  const auto policy = policy_from_text(text, {{"m", 12}, "f", "/nonexistent"});
   EXPECT_TRUE(policy.has_value()) << policy.error().message;
   const std::vector<std::int32_t> exits = {2, 4, 6};
   policy::SequenceExperience experience;
@@ -20,15 +20,16 @@ policy::Action start_of(const std::string& text) {
 
 TEST(PolicyText, NamesAPolicy) {
   EXPECT_EQ(start_of("off"), policy::Action{policy::ActionKind::plain});
+  EXPECT_EQ(start_of("auto"), policy::Action{policy::ActionKind::plain});  // no file there
   EXPECT_EQ(start_of("static:4,3"), (policy::Action{policy::ActionKind::draft, 4, 3}));
   EXPECT_EQ(start_of("threshold:6,5,0.8"), (policy::Action{policy::ActionKind::draft, 6, 5}));
 }
 
 TEST(PolicyText, RefusesWhatItDoesNotKnow) {
-  for (const char* text :
-       {"", "on", "static", "static:", "static:4", "static:4,0", "static:0,4", "static:4,17", "static:4,3,2",
-        "static:4,x", "threshold:4,3", "threshold:4,3,1.5", "threshold:4,3,nan", "off:1"}) {
-    const auto policy = policy_from_text(text);
+  for (const char* text : {"", "on", "static", "static:", "static:4", "static:4,0", "static:0,4",
+                           "static:4,17", "static:4,3,2", "static:4,x", "threshold:4,3", "threshold:4,3,1.5",
+                           "threshold:4,3,nan", "off:1", "file:", "file:/nonexistent"}) {
+    const auto policy = policy_from_text(text, {{"m", 12}, "f", "/nonexistent"});
     ASSERT_FALSE(policy.has_value()) << text;
     EXPECT_EQ(policy.error().code, Errc::configuration);
     EXPECT_NE(policy.error().message.find("--speculation " + std::string(text) + ":"), std::string::npos);
