@@ -61,6 +61,14 @@ std::string read_redis_url(std::string& url) {
   return {};
 }
 
+void add_compression(CLI::App& app, WorkerConfig& c) {
+  app.add_option("--kv-compression", c.kv_compression,
+                 "KV compression of requests that name none: exact, or a method");
+  app.add_option("--kv-compression-budget", c.kv_compression_budget,
+                 "Share of the KV slots that it keeps where the request gives none")
+      ->check(CLI::Range(0.01, 1.0));
+}
+
 }  // namespace
 
 ParsedFlags parse_worker_flags(int argc, char** argv) {
@@ -93,6 +101,7 @@ ParsedFlags parse_worker_flags(int argc, char** argv) {
   add_store_flags(app, c);
   app.add_flag("--prefix-cache,!--no-prefix-cache", c.prefix_cache, "Reuse the KV of equal prefixes");
   add_speculation(app, c);
+  add_compression(app, c);
   app.add_option("--threads", c.threads, "Kernel threads per rank; 0: cores divided by ranks")
       ->check(CLI::Range(0, 1024));
   app.add_option("--listen", c.listen, "HOST:PORT for coordinators; port 0: a free one");

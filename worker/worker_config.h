@@ -40,8 +40,10 @@ struct WorkerConfig {
       "auto";  // auto | off | file:PATH | static:E,K | threshold:E,K,T; what "auto" requests get
   std::vector<std::int32_t> exits;  // candidate exit layers, ascending; empty = shallow half of the model
   std::int32_t draft_ranks = 0;  // 1: rank 0 holds a whole copy of the layers that draft; 0: all ranks draft
-  std::int32_t max_draft_rows = 128;  // rows of drafts in one step; 0 = nobody drafts; [0, 4096]
-  std::int32_t threads = 0;           // per rank; 0 = this host's cores divided by its ranks
+  std::int32_t max_draft_rows = 128;     // rows of drafts in one step; 0 = nobody drafts; [0, 4096]
+  std::string kv_compression = "exact";  // of requests that name none: exact, or a method
+  double kv_compression_budget = 0.35;   // of requests that give none: share of the slots that stay; (0, 1]
+  std::int32_t threads = 0;              // per rank; 0 = this host's cores divided by its ranks
 
   // where it is reached
   std::string listen = "127.0.0.1:0";  // control links; port 0 = a free one

@@ -86,6 +86,12 @@ void add_up_flags(CLI::App& command, UpOptions& o) {
       .add_option("--kv-pool", o.kv_pool_bytes,
                   "Bytes of KV pages per rank (512MiB, 2GiB, ...); 0: automatic")
       ->transform(CLI::AsSizeValue(false));
+  command.add_option("--kv-compression", o.kv_compression,
+                     "KV compression of requests that name none: exact, semanticache, snapkv, ...");
+  command
+      .add_option("--kv-compression-budget", o.kv_compression_budget,
+                  "Share of the KV slots that it keeps, where the request gives none")
+      ->check(CLI::Range(0.01, 1.0));
   command.add_option("--max-model-len", o.max_model_len, "Tokens of prompt and answer; 0: the model's own")
       ->check(CLI::Range(0, 1 << 24));
   command.add_option("--max-seqs", o.max_seqs, "Sequences running at once per worker")
@@ -139,6 +145,7 @@ std::string describe(const UpOptions& o) {
       {"admin-port", or_words(o.admin_port, "(a free block)")},
       {"weights", o.weights},
       {"kv-dtype", o.kv_dtype},
+      {"kv-compression", o.kv_compression},
       {"kv-pool", or_words(o.kv_pool_bytes, "(automatic)")},
       {"max-model-len", or_words(o.max_model_len, "(the model's own)")},
       {"max-seqs", std::to_string(o.max_seqs)},
@@ -205,6 +212,8 @@ std::vector<std::string> worker_command(const UpOptions& o, const UpPlan& plan, 
   append(command, "--control-secret-file", plan.secret_file);
   append(command, "--weights", o.weights);
   append(command, "--kv-dtype", o.kv_dtype);
+  append(command, "--kv-compression", o.kv_compression);
+  append(command, "--kv-compression-budget", std::to_string(o.kv_compression_budget));
   append_number(command, "--kv-pool", o.kv_pool_bytes);
   append_number(command, "--max-model-len", o.max_model_len);
   append(command, "--max-seqs", std::to_string(o.max_seqs));

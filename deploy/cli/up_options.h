@@ -21,8 +21,10 @@ struct UpOptions {
   int port = 8000;        // 0 = a free one
   int admin_port = 9464;  // worker w answers on admin_port + 1 + w; 0 = a free block
   std::string weights = "auto", kv_dtype = "auto", device = "auto";
-  std::int64_t kv_pool_bytes = 0;  // per rank; 0 = automatic
-  int max_model_len = 0;           // tokens; 0 = the model's own
+  std::int64_t kv_pool_bytes = 0;        // per rank; 0 = automatic
+  std::string kv_compression = "exact";  // of requests that name none
+  double kv_compression_budget = 0.35;   // of requests that give none
+  int max_model_len = 0;                 // tokens; 0 = the model's own
   int max_seqs = 64;
   std::string speculation = "auto";  // off | static:E,K | threshold:E,K,T
   int draft_ranks = 0;

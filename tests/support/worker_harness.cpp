@@ -37,6 +37,34 @@ WorkerHarness::~WorkerHarness() {
   for (std::thread& thread : threads_) thread.join();
 }
 
+namespace {
+
+std::unique_ptr<worker::Compressor> make_compressor(const worker::ModelConfig& config,
+                                                    const worker::PageGeometry& geometry,
+                                                    worker::KvPool& pool, transport::Communicator& ranks) {
+  auto made = worker::Compressor::make({.layers = geometry.layers,
+                                        .kv_heads = static_cast<std::uint32_t>(config.kv_heads),
+                                        .query_heads = static_cast<std::uint32_t>(config.query_heads),
+                                        .local_kv_heads = geometry.local_kv_heads,
+                                        .pages = geometry.pages},
+                                       pool, ranks);
+  LEADLINE_CHECK(made.has_value(), made.error().message.c_str());
+  return std::move(*made);
+}
+
+worker::CompressionRules compression_rules(const worker::ModelConfig& config, const HarnessOptions& options) {
+  worker::CompressionRules rules;
+  rules.unavailable.clear();
+  rules.layers = static_cast<std::uint32_t>(config.layers);
+  rules.total_pages = options.pages;
+  rules.observe = options.on_compressed;
+  rules.delimiters.assign(static_cast<std::size_t>(config.vocab), 0);
+  for (std::size_t id = 0; id < rules.delimiters.size(); id += 11) rules.delimiters[id] = 1;
+  return rules;
+}
+
+}  // namespace
+
 kvstore::TieredStore* WorkerHarness::open_store(int rank) {
   worker::WorkerConfig config;
   config.kv_memory_bytes = options_.kv_memory_bytes;
@@ -97,7 +125,9 @@ void WorkerHarness::rank_main(int rank) {
   auto pool = (*backend)->allocate_kv(geometry.pages * geometry.units_per_page(), config->head_dim,
                                       options_.kv_dtype);
   LEADLINE_CHECK(pool.has_value(), pool.error().message.c_str());
-  worker::StepExecutor executor(**backend, **transformer, **pool, geometry, ranks);
+  const std::unique_ptr<worker::Compressor> compressor =
+      options_.compression ? make_compressor(*config, geometry, **pool, ranks) : nullptr;
+  worker::StepExecutor executor(**backend, **transformer, **pool, geometry, ranks, compressor.get());
   std::unique_ptr<worker::DraftGroup> draft_group;
   if (options_.draft_ranks > 0) {
     auto made = worker::DraftGroup::create(
@@ -152,6 +182,7 @@ void WorkerHarness::lead(transport::Communicator& ranks, worker::StepExecutor& e
     log.emplace(std::move(*opened));
   }
   limits.speculation.layers = model.layers;
+  if (options_.compression) limits.compression = compression_rules(model, options_);
   worker::SequenceCache cache(
       {options_.pages, options_.host_pages, options_.prefix_cache, blocks.fingerprint, store != nullptr});
   std::unique_ptr<worker::PrefixFetcher> fetcher;

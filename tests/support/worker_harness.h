@@ -39,6 +39,8 @@ struct HarnessOptions {
   int draft_ranks = 0;  // 1: rank 0 drafts alone
   // Around every rank's communicator; empty: none.
   std::function<std::unique_ptr<transport::Communicator>(std::unique_ptr<transport::Communicator>)> wrap;
+  bool compression = false;
+  std::function<void(const worker::CompressOutcome&)> on_compressed;
 };
 
 struct Answer {

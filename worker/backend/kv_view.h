@@ -29,6 +29,9 @@ struct KvTable {
       nullptr;  // (kv_heads) slots before this step per head; null: kv_before for all
   const float* const* slot_bias =
       nullptr;  // (kv_heads) additive logit bias per slot before the step; null: none
+  // (layers) Tables that differ between layers, for the transformer, which hands ops the layer's: their
+  // head_lengths count the slots before those that kv_before counts. Null: this one, base moved per layer.
+  const KvTable* layers = nullptr;
   [[nodiscard]] std::uint32_t unit(std::uint32_t head, std::uint32_t page) const {
     return table[head * head_stride + page] * scale + base + head * head_step;
   }

@@ -37,13 +37,13 @@ std::string check(const CompressionMethod& method) {
 
 bool keeps_everything(const CompressionMethod& method, const CompressionParams& params, std::uint32_t slots) {
   if (method.select == nullptr || slots == 0) return true;
-  if (method.traits.by_threshold && params.threshold > 0) return params.threshold >= 1;
+  if (method.traits.by_threshold && params.by_threshold) return params.threshold >= 1;
   return mean_budget(params, slots) >= slots;
 }
 
 ReuseClass reuse_of(const CompressionMethod& method, const CompressionParams& params) {
   if (method.traits.reuse != ReuseClass::append) return method.traits.reuse;
-  return params.append && params.threshold > 0 ? ReuseClass::append : ReuseClass::snapshot;
+  return params.append && params.by_threshold ? ReuseClass::append : ReuseClass::snapshot;
 }
 
 std::uint32_t window_rows(const CompressionMethod& method, const CompressionParams& params,
@@ -51,6 +51,20 @@ std::uint32_t window_rows(const CompressionMethod& method, const CompressionPara
   if ((method.traits.taps & kTapWindow) == 0 || keeps_everything(method, params, slots)) return 0;
   const std::uint32_t rows = std::min(params.window, mean_budget(params, slots) / 4);
   return std::clamp(rows, 1U, slots);
+}
+
+std::uint32_t compressed_bound(const CompressionMethod& method, const CompressionParams& params,
+                               std::uint32_t slots, std::uint32_t layers) {
+  constexpr std::uint32_t kSlots = 16;  // of a unit
+  std::uint64_t units = 0;
+  const bool thresholded = method.traits.by_threshold && params.by_threshold;
+  for (std::uint32_t layer = 0; layer < layers; ++layer) {
+    const std::uint32_t kept = thresholded || keeps_everything(method, params, slots)
+                                   ? slots
+                                   : method.budget(params, slots, layer, layers);
+    units += (kept + kSlots - 1) / kSlots;
+  }
+  return static_cast<std::uint32_t>((units + layers - 1) / layers);
 }
 
 std::uint32_t first_of_group(const CompressionMethod& method, std::uint32_t layer, std::uint32_t layers) {
@@ -63,7 +77,7 @@ SlotGroups decide(const CompressionMethod& method, const CompressionParams& para
                   std::span<const float> shared_scores) {
   if (keeps_everything(method, params, head.slots)) return all_slots(head.slots);
   const std::uint32_t budget = method.budget(params, head.slots, head.layer, head.layers);
-  const bool thresholded = method.traits.by_threshold && params.threshold > 0;
+  const bool thresholded = method.traits.by_threshold && params.by_threshold;
   if (budget >= head.slots && !thresholded) return all_slots(head.slots);
   std::vector<float> scores;
   if (shared_scores.empty() && method.score != nullptr) {

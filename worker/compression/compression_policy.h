@@ -11,45 +11,16 @@
 #include <string>
 #include <string_view>
 
+#include "worker/compression/compression_params.h"
 #include "worker/compression/slot_groups.h"
 
 namespace leadline::worker {
-
-// Which part of the attention a method reads. The engine computes only what is asked for.
-enum CompressionTap : std::uint8_t {
-  kTapNone = 0,
-  kTapWindow = 1,   // probabilities of the last rows of the prompt on every slot
-  kTapColumns = 2,  // probabilities of all rows of the prompt, summed per slot
-  kTapKeys = 4,     // the keys as the pages hold them: rounded and rotated
-  kTapTokens = 8,   // token ids and which of them are delimiters
-};
 
 // How far compressed KV may be reused (kv_compression.md 4.4; exactness X4).
 enum class ReuseClass : std::uint8_t {
   append = 0,      // a function of the token prefix, segment by segment: shared like exact pages
   snapshot = 1,    // a function of the whole prefix up to where it was made
   query_bound = 2  // depends on the last rows of the prompt: for the identical prompt only
-};
-
-// Slots that no method may drop or merge. They count in the budget and are cut to a quarter of it each, so
-// that a small budget still leaves room for choices.
-struct CompressionPins {
-  std::uint32_t first = 4;    // attention sinks; at least this, and all of `prefix`
-  std::uint32_t recent = 32;  // the end of the prompt
-  std::uint32_t prefix = 0;   // a system prompt: pinned whole, not cut
-  friend bool operator==(const CompressionPins&, const CompressionPins&) = default;
-};
-
-struct CompressionParams {
-  std::uint8_t method = 0;    // row of the method table
-  float ratio = 1;            // of the slots that stay, in (0, 1]
-  std::uint32_t tokens = 0;   // > 0: slots that stay per layer and head, on average over layers; beats ratio
-  float threshold = 0;        // > 0: merge what is more alike than this, whatever the budget
-  std::uint32_t window = 32;  // rows of the observation window, at most a quarter of the budget
-  std::uint8_t task = 0;      // WindowKV: 0 localisation (max), 1 aggregation (mean)
-  bool append = false;        // segments under X4's schedule instead of once at the prompt's end
-  CompressionPins pins;
-  friend bool operator==(const CompressionParams&, const CompressionParams&) = default;
 };
 
 // One KV head of one layer. Spans are empty unless the method's taps name them.
@@ -108,6 +79,9 @@ ReuseClass reuse_of(const CompressionMethod& method, const CompressionParams& pa
 // Rows at the prompt's end whose queries the method reads, 0 if none.
 std::uint32_t window_rows(const CompressionMethod& method, const CompressionParams& params,
                           std::uint32_t slots);
+// Pages of all layers and heads that `slots` slots compressed take at most: whole units per layer and head.
+std::uint32_t compressed_bound(const CompressionMethod& method, const CompressionParams& params,
+                               std::uint32_t slots, std::uint32_t layers);
 // Layers that use the selection of layer `first_of_group(layer)`.
 std::uint32_t first_of_group(const CompressionMethod& method, std::uint32_t layer, std::uint32_t layers);
 

@@ -1,6 +1,7 @@
 #include "worker/compression/delimiters.h"
 
 #include <array>
+#include <charconv>
 
 namespace leadline::worker {
 namespace {
@@ -42,9 +43,20 @@ std::vector<std::uint8_t> delimiter_flags(std::span<const std::string> tokens, D
   return flags;
 }
 
+namespace {
+// SentencePiece's: a byte as <0x0A>, and the mark that stands for a space.
+bool byte_fallback(std::string_view token, char& byte) {
+  if (token.size() != 6 || !token.starts_with("<0x") || token[5] != '>') return false;
+  const auto [end, error] = std::from_chars(token.data() + 3, token.data() + 5, byte, 16);
+  return error == std::errc() && end == token.data() + 5;
+}
+constexpr std::string_view kSpaceMark = "\xe2\x96\x81";
+}  // namespace
+
 std::string bytes_of_token(std::string_view token) {
   static const std::array<int, 512> byte_of = byte_of_code_point();
   std::string bytes;
+  if (char byte = 0; byte_fallback(token, byte)) return std::string(1, byte);
   for (std::size_t i = 0; i < token.size(); ++i) {
     const auto lead = static_cast<unsigned char>(token[i]);
     if ((lead & 0xE0) == 0xC0 && i + 1 < token.size()) {
@@ -54,6 +66,11 @@ std::string bytes_of_token(std::string_view token) {
         ++i;
         continue;
       }
+    }
+    if (token.substr(i).starts_with(kSpaceMark)) {
+      bytes.push_back(' ');
+      i += kSpaceMark.size() - 1;
+      continue;
     }
     bytes.push_back(token[i]);
   }

@@ -183,7 +183,7 @@ SlotGroups select_clusters(const HeadInput& head, const CompressionParams& param
                            std::span<const float> /*scores*/, std::uint32_t budget) {
   // With a fixed threshold the recent window is the schedule's or the prompt's; pins do not depend on a
   // budget.
-  if (params.threshold > 0)
+  if (params.by_threshold)
     return clusters_at(head, pinned(params.pins, head.slots, head.slots), params.threshold);
   return clusters_within(head, pinned(params.pins, head.slots, budget), budget);
 }

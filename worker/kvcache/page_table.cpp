@@ -1,5 +1,7 @@
 #include "worker/kvcache/page_table.h"
 
+#include <algorithm>
+
 #include "monitoring/check.h"
 #include "worker/kvcache/kv_layout.h"
 
@@ -68,6 +70,16 @@ PageTable PageTable::fork() const {
   copy.ids_ = ids_;
   copy.slots_ = slots_;
   return copy;
+}
+
+std::vector<PageRef> PageTable::take_front(std::uint32_t pages) {
+  LEADLINE_CHECK(pages <= refs_.size(), "taking more pages than there are");
+  std::vector<PageRef> taken;
+  for (std::uint32_t i = 0; i < pages; ++i) taken.push_back(std::move(refs_[i]));
+  refs_.erase(refs_.begin(), refs_.begin() + pages);
+  ids_.erase(ids_.begin(), ids_.begin() + pages);
+  slots_ -= std::min(slots_, pages * kPageTokens);
+  return taken;
 }
 
 void PageTable::clear() {

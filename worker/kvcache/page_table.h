@@ -49,6 +49,9 @@ class PageTable {
   void replace(std::uint32_t index, PageRef same);
   // A second table over the same pages, the last one shared until one of the two writes it.
   [[nodiscard]] PageTable fork() const;
+  // The first `pages` go, as their tokens were compressed; REQUIRES: all of them full, or the table ends
+  // there.
+  [[nodiscard]] std::vector<PageRef> take_front(std::uint32_t pages);
   void clear();
   // Gives all handles away, in slot order; the table is empty afterwards.
   [[nodiscard]] std::vector<PageRef> take();

@@ -14,7 +14,12 @@ struct SequenceCache::Sequence {
   kvstore::BlockKey root;
   std::vector<kvstore::BlockKey> keys;  // of the full blocks of `tokens`
   KeepWish keep;
-  std::vector<HostPageRef> host;   // in slot order while swapped
+  std::vector<HostPageRef> host;    // in slot order while swapped
+  std::vector<PageRef> compressed;  // pages of what left the table, in order
+  std::vector<std::uint32_t> open;  // bounds of the compressions in the plan at hand, at the list's end
+  std::uint32_t gone = 0;           // tokens that left the table, at its front
+  std::uint32_t longest_hit = UINT32_MAX;
+  bool own_tail = false;           // what follows the compressed part is nobody else's
   std::uint32_t computed = 0;      // tokens with KV
   std::uint32_t reserved = 0;      // slots behind them
   std::uint32_t expected_end = 0;  // keys[computed / 16, expected_end) are in expected_
@@ -54,9 +59,10 @@ void SequenceCache::extend_keys(Sequence& s) const {
 // The page is full of computed tokens. If another sequence computed the same block first, take that page: the
 // bytes are equal (X1), memory is saved, and chains stay whole in the pool's order.
 bool SequenceCache::index_page(Sequence& s, std::uint32_t page) {
-  PageRef same = index_.insert(s.keys[page], s.table.ref(page));
+  const std::uint32_t at = page - s.gone / kPageTokens;
+  PageRef same = index_.insert(s.keys[page], s.table.ref(at));
   if (!same) return true;
-  s.table.replace(page, std::move(same));
+  s.table.replace(at, std::move(same));
   return false;
 }
 
@@ -74,29 +80,42 @@ void SequenceCache::forget_keys(Sequence& s, std::uint32_t first, std::uint32_t 
   }
 }
 
+// Pages [first, last) of the text became full.
+void SequenceCache::index_pages(Sequence& s, std::uint32_t first, std::uint32_t last) {
+  if (!options_.prefix_reuse || s.own_tail) return;
+  for (std::uint32_t page = first; page < last; ++page) {
+    if (!index_page(s, page) || !options_.seal_blocks || !s.keep.store) continue;
+    moves_.seals.push_back({s.table.page(page - s.gone / kPageTokens), page, s.keep.expires_unix_s,
+                            s.keys[page], page == 0 ? s.root : s.keys[page - 1]});
+  }
+}
+
 void SequenceCache::add(SequenceId id, std::span<const std::int32_t> known, const kvstore::TenantSalt& salt,
-                        const KeepWish& keep) {
+                        const CacheRules& rules) {
   LEADLINE_CHECK(!known.empty(), "a sequence without tokens");
   auto s = std::make_unique<Sequence>(PageTable(pool_));
   s->tokens.assign(known.begin(), known.end());
-  s->keep = keep;
-  s->root = kvstore::root_key({.model_fingerprint = options_.model_fingerprint, .salt = salt});
+  s->root = kvstore::root_key(
+      {.model_fingerprint = options_.model_fingerprint, .salt = salt, .compression = rules.compression});
+  s->keep = rules.keep;
+  s->longest_hit = rules.longest_hit;
   extend_keys(*s);
   LEADLINE_CHECK(sequences_.emplace(id, std::move(s)).second, "a sequence is added twice");
 }
 
 namespace {
 // Keys that a hit may use: whole pages before the last known token.
-std::span<const kvstore::BlockKey> usable_keys(const std::vector<kvstore::BlockKey>& keys,
-                                               std::size_t tokens) {
-  return std::span(keys).first(std::min(keys.size(), (tokens - 1) / kPageTokens));
+std::span<const kvstore::BlockKey> usable_keys(const std::vector<kvstore::BlockKey>& keys, std::size_t tokens,
+                                               std::uint32_t longest_hit) {
+  const std::size_t most = std::min<std::size_t>(tokens - 1, longest_hit) / kPageTokens;
+  return std::span(keys).first(std::min(keys.size(), most));
 }
 }  // namespace
 
 PrefixHit SequenceCache::peek(SequenceId id) const {
   const Sequence& s = at(id);
   LEADLINE_CHECK(!s.admitted, "peeking for an admitted sequence");
-  const std::span<const kvstore::BlockKey> keys = usable_keys(s.keys, s.tokens.size());
+  const std::span<const kvstore::BlockKey> keys = usable_keys(s.keys, s.tokens.size(), s.longest_hit);
   const PrefixIndex::Match m = index_.match(keys);
   std::uint32_t soon = 0;
   while (m.pages + soon < keys.size() && expected_.contains(keys[m.pages + soon])) ++soon;
@@ -105,7 +124,7 @@ PrefixHit SequenceCache::peek(SequenceId id) const {
 
 std::span<const kvstore::BlockKey> SequenceCache::chain(SequenceId id) const {
   const Sequence& s = at(id);
-  return usable_keys(s.keys, s.tokens.size());
+  return usable_keys(s.keys, s.tokens.size(), s.longest_hit);
 }
 
 const kvstore::BlockKey& SequenceCache::chain_root(SequenceId id) const {
@@ -120,7 +139,7 @@ std::size_t SequenceCache::known_tokens(SequenceId id) const {
 // committed at once: the plan fills them before any of its rows reads them.
 std::uint32_t SequenceCache::restore_pages(Sequence& s, const StagedBlocks& staged) {
   std::uint32_t restored = 0;
-  const auto usable = static_cast<std::uint32_t>(usable_keys(s.keys, s.tokens.size()).size());
+  const auto usable = static_cast<std::uint32_t>(usable_keys(s.keys, s.tokens.size(), s.longest_hit).size());
   for (std::uint32_t page = s.table.slots() / kPageTokens; page < std::min(usable, staged.end_page());
        ++page) {
     if (page < staged.first_page) break;  // the pages in between were evicted meanwhile
@@ -177,20 +196,56 @@ void SequenceCache::commit(SequenceId id, std::span<const std::int32_t> tokens) 
   s.computed += static_cast<std::uint32_t>(tokens.size());
   forget_keys(s, before, s.computed / kPageTokens);
   s.reserved = 0;
-  s.table.truncate(s.computed);
+  s.table.truncate(s.computed - s.gone);
   extend_keys(s);
-  if (!options_.prefix_reuse) return;
-  for (std::uint32_t page = before; page < s.computed / kPageTokens; ++page) {
-    if (!index_page(s, page) || !options_.seal_blocks || !s.keep.store) continue;
-    moves_.seals.push_back({s.table.page(page), page, s.keep.expires_unix_s, s.keys[page],
-                            page == 0 ? s.root : s.keys[page - 1]});
+  index_pages(s, before, s.computed / kPageTokens);
+}
+
+bool SequenceCache::begin_compress(SequenceId id, const CompressSpan& span, CompressPages& pages) {
+  Sequence& s = at(id);
+  LEADLINE_CHECK(s.admitted && !s.swapped && s.reserved == 0, "compressing a sequence that cannot run");
+  LEADLINE_CHECK(span.tokens > 0 && s.gone + span.tokens <= s.computed && !s.own_tail,
+                 "compressing tokens without KV");
+  LEADLINE_CHECK(s.gone + span.tokens == s.computed || span.tokens % kPageTokens == 0,
+                 "compressing part of a page");
+  if (!make_free(span.bound)) return false;
+  for (PageRef& page : s.table.take_front(pages_for_slots(span.tokens))) {
+    pages.from.push_back(page.id());
+    keep_pages_.push_back(std::move(page));
   }
+  for (std::uint32_t i = 0; i < span.bound; ++i) {
+    s.compressed.push_back(std::move(*pool_.allocate()));
+    pages.to.push_back(s.compressed.back().id());
+  }
+  s.open.push_back(span.bound);
+  s.gone += span.tokens;
+  s.own_tail = span.own_tail;
+  s.moved_in = plan_;
+  return true;
+}
+
+void SequenceCache::end_compress(SequenceId id, std::uint32_t used) {
+  Sequence& s = at(id);
+  LEADLINE_CHECK(!s.open.empty() && used <= s.open.front(), "a compression used more pages than it had");
+  std::size_t open = 0;
+  for (const std::uint32_t bound : s.open) open += bound;
+  const auto first = s.compressed.begin() + static_cast<std::ptrdiff_t>(s.compressed.size() - open);
+  s.compressed.erase(first + used, first + s.open.front());
+  s.open.erase(s.open.begin());
+}
+
+std::uint32_t SequenceCache::compressed_tokens(SequenceId id) const {
+  return at(id).gone;
+}
+std::uint32_t SequenceCache::compressed_pages(SequenceId id) const {
+  return static_cast<std::uint32_t>(at(id).compressed.size());
 }
 
 bool SequenceCache::swap_out(SequenceId id) {
   Sequence& s = at(id);
   LEADLINE_CHECK(s.admitted && !s.swapped && s.reserved == 0, "swapping out a sequence that does not run");
   LEADLINE_CHECK(s.moved_in != plan_, "a sequence is moved twice in one plan");
+  if (s.gone > 0) return false;  // its ranks' lists name its pages: it is computed again, as it was
   const auto pages = static_cast<std::uint32_t>(s.table.pages().size());
   if (pages > host_.free()) return false;
   for (std::uint32_t i = 0; i < pages; ++i) {
@@ -240,6 +295,7 @@ bool SequenceCache::swap_in(SequenceId id) {
 void SequenceCache::fork(SequenceId from, SequenceId to) {
   const Sequence& s = at(from);
   LEADLINE_CHECK(s.admitted && !s.swapped && s.reserved == 0, "forking a sequence that does not run");
+  LEADLINE_CHECK(s.gone == 0, "forking a compressed sequence");
   auto copy = std::make_unique<Sequence>(s.table.fork());
   // What is known but not computed is the first one's own: the second may go on differently.
   copy->tokens.assign(s.tokens.begin(), s.tokens.begin() + s.computed);
@@ -259,6 +315,7 @@ void SequenceCache::release(SequenceId id) {
   if (s.moved_in == plan_) {  // moves in the plan still write its pages: nobody else may have them before
     std::vector<PageRef> pages = s.table.take();
     std::move(pages.rbegin(), pages.rend(), std::back_inserter(keep_pages_));
+    std::move(s.compressed.begin(), s.compressed.end(), std::back_inserter(keep_pages_));
   }
   sequences_.erase(id);
 }
@@ -273,7 +330,7 @@ std::uint32_t SequenceCache::device_pages(SequenceId id) const {
   return static_cast<std::uint32_t>(at(id).table.pages().size());
 }
 std::uint32_t SequenceCache::sole_pages(SequenceId id) const {
-  return at(id).table.sole_pages();
+  return at(id).table.sole_pages() + compressed_pages(id);
 }
 std::uint32_t SequenceCache::tail_copies(SequenceId id) const {
   return at(id).table.last_needs_copy() ? 1 : 0;

@@ -81,6 +81,25 @@ struct CacheUsage {  // for metrics and the scheduler
   [[nodiscard]] std::uint32_t available() const { return free + reusable; }
 };
 
+// What a request asks of its pages.
+struct CacheRules {
+  KeepWish keep;  // may its blocks leave the device
+  std::uint32_t longest_hit =
+      UINT32_MAX;                // tokens; rows behind it must run, as something reads their queries
+  std::string_view compression;  // of the chain (exactness X4, X7); "" = exact KV
+};
+
+// Tokens at the front of a table that compression takes out of it. All that have KV, or whole pages.
+struct CompressSpan {
+  std::uint32_t tokens = 0;
+  std::uint32_t bound = 0;  // pages that the result needs at most
+  bool own_tail = false;    // what follows is computed from lossy KV that no key names: nobody may share it
+};
+// Pages that a compression reads and writes; `from` stays held until take_moves().
+struct CompressPages {
+  std::vector<PageId> from, to;
+};
+
 class SequenceCache {
  public:
   explicit SequenceCache(SequenceCacheOptions options);
@@ -89,7 +108,7 @@ class SequenceCache {
   // A waiting sequence becomes known; holds no page. `known` = prompt and the tokens generated so far; keys
   // are computed once here. REQUIRES: id not known, known not empty.
   void add(SequenceId id, std::span<const std::int32_t> known, const kvstore::TenantSalt& salt,
-           const KeepWish& keep = {});
+           const CacheRules& rules = {});
   // What admit would find now. REQUIRES: added, not admitted. Looks only; O(hit pages).
   [[nodiscard]] PrefixHit peek(SequenceId id) const;
   // Keys that a hit may use, in order: whole pages before the last known token. Valid until the next call on
@@ -114,8 +133,18 @@ class SequenceCache {
   // ones at their positions.
   void commit(SequenceId id, std::span<const std::int32_t> tokens);
 
-  // All pages to host slots. False: too few host slots, nothing changed (drop the sequence instead).
-  // REQUIRES: admitted, not swapped, nothing reserved, no move of this sequence in the current plan.
+  // The span leaves the table, to be compressed into fresh pages. False: not enough pages, nothing changed.
+  // REQUIRES: as reserve; tokens have KV.
+  [[nodiscard]] bool begin_compress(SequenceId id, const CompressSpan& span, CompressPages& pages);
+  // The plan was executed: the compression, oldest first, uses the first `used` of its pages; the rest is
+  // given back.
+  void end_compress(SequenceId id, std::uint32_t used);
+  [[nodiscard]] std::uint32_t compressed_tokens(SequenceId id) const;  // that are no longer in the table
+  [[nodiscard]] std::uint32_t compressed_pages(SequenceId id) const;
+
+  // All pages to host slots. False, too, for a compressed one. False: too few host slots, nothing changed
+  // (drop the sequence instead). REQUIRES: admitted, not swapped, nothing reserved, no move of this sequence
+  // in the current plan.
   [[nodiscard]] bool swap_out(SequenceId id);
   // Back on the device; committed pages that are still in the index are taken without a copy. False: too few
   // pages.
@@ -150,6 +179,7 @@ class SequenceCache {
   void extend_keys(Sequence& s) const;
   bool index_page(Sequence& s, std::uint32_t page);
   std::uint32_t restore_pages(Sequence& s, const StagedBlocks& staged);
+  void index_pages(Sequence& s, std::uint32_t first, std::uint32_t last);
   void expect_keys(Sequence& s);
   void forget_keys(Sequence& s, std::uint32_t first, std::uint32_t end);
 

@@ -50,6 +50,7 @@ class RankTransformer final : public Transformer {
   // The parts that a pass is made of.
   void begin(const StepBatch& batch);
   Result<void> run_layers(const StepBatch& batch, KvPool& pool);
+  void set_table(const StepBatch& batch, std::size_t i, std::int32_t layer);
   Result<void> run_layer(std::int32_t layer, std::size_t active, const StepBatch& batch, KvPool& pool);
   void enter_rows(const StepBatch& batch);
   void keep_kv(std::int32_t layer, const FloatMatrix& qkv);
@@ -62,8 +63,8 @@ class RankTransformer final : public Transformer {
   Result<void> logits_at_exit(const StepBatch& batch);
   [[nodiscard]] ConstFloatMatrix where_logits_are(const StepBatch& batch) const;
 
-  Result<void> attention(std::int32_t layer, std::span<const SequenceRows> active, std::int64_t rows,
-                         KvPool& pool);
+  Result<void> attention(std::int32_t layer, std::span<const SequenceRows> active, KvPool& pool,
+                         AttentionTap* tap);
   void write_heads(std::int32_t layer, FloatMatrix rows, std::span<const SequenceRows> sequences,
                    KvPool& pool);
   Result<void> feed_forward(std::int32_t layer, std::int64_t rows);
@@ -92,9 +93,10 @@ class RankTransformer final : public Transformer {
   std::unique_ptr<Buffer> kept_kv_;  // (max_kept_rows, layers, 2 Hkv d); null unless first_layers
   std::int32_t keep_at_ = -1;        // kept slot of row 0 of the pass at hand
   Activations activations_;
-  std::vector<SequenceRows> sequences_;  // with kv.base of the layer at hand
-  std::vector<std::int32_t> iota_;       // 0, 1, 2, ... max_rows
-  std::vector<float> host_logits_;       // where the device's memory is not the host's
+  std::vector<SequenceRows> sequences_;      // with the KV table of the layer at hand
+  std::vector<std::uint32_t> head_lengths_;  // (sequences, KV heads), of those whose heads differ
+  std::vector<std::int32_t> iota_;           // 0, 1, 2, ... max_rows
+  std::vector<float> host_logits_;           // where the device's memory is not the host's
 };
 
 Result<void> lost(const transport::Result<void>& result) {
@@ -208,6 +210,7 @@ void RankTransformer::begin(const StepBatch& batch) {
   check_batch(batch);
   if (!batch.layers.empty()) check_layers(batch);
   sequences_.assign(batch.sequences.begin(), batch.sequences.end());
+  head_lengths_.resize(sequences_.size() * static_cast<std::size_t>(plan_.kv_heads.count));
   // A device's tables are of the whole batch: passes whose rows come and go hand theirs over layer by layer.
   const bool together = std::all_of(batch.layers.begin(), batch.layers.end(),
                                     [&](LayerRange range) { return range == batch.layers.front(); });
@@ -240,15 +243,29 @@ void RankTransformer::keep_kv(std::int32_t layer, const FloatMatrix& qkv) {
                        {out.data + layer * width, out.rows, width, out.row_stride});
 }
 
+// The KV table of sequence i in `layer`.
+void RankTransformer::set_table(const StepBatch& batch, std::size_t i, std::int32_t layer) {
+  const SequenceRows& given = batch.sequences[i];
+  KvTable& kv = sequences_[i].kv;
+  if (given.kv.layers == nullptr) {
+    kv.base = given.kv.base + static_cast<std::uint32_t>(layer) * batch.layer_unit_step;
+    return;
+  }
+  kv = given.kv.layers[layer];
+  const auto heads = static_cast<std::size_t>(plan_.kv_heads.count);
+  std::uint32_t* lengths = head_lengths_.data() + i * heads;
+  for (std::size_t h = 0; h < heads; ++h)
+    lengths[h] = kv.head_lengths[h] + static_cast<std::uint32_t>(given.kv_before);
+  kv.head_lengths = lengths;
+}
+
 // One layer over the rows of the first `active` sequences.
 Result<void> RankTransformer::run_layer(std::int32_t layer, std::size_t active, const StepBatch& batch,
                                         KvPool& pool) {
-  for (std::size_t i = 0; i < active; ++i)
-    sequences_[i].kv.base =
-        batch.sequences[i].kv.base + static_cast<std::uint32_t>(layer) * batch.layer_unit_step;
+  for (std::size_t i = 0; i < active; ++i) set_table(batch, i, layer);
   const SequenceRows& end = sequences_[active - 1];
   const std::int64_t rows = end.first_row + end.rows;
-  if (auto done = attention(layer, std::span(sequences_).first(active), rows, pool); !done) return done;
+  if (auto done = attention(layer, std::span(sequences_).first(active), pool, batch.tap); !done) return done;
   return feed_forward(layer, rows);
 }
 
@@ -268,7 +285,8 @@ Result<void> RankTransformer::run_layers(const StepBatch& batch, KvPool& pool) {
 
 // x += o(attention(q, k, v)), q, k, v = qkv(norm(x))
 Result<void> RankTransformer::attention(std::int32_t layer, std::span<const SequenceRows> active,
-                                        std::int64_t rows, KvPool& pool) {
+                                        KvPool& pool, AttentionTap* tap) {
+  const std::int64_t rows = active.back().first_row + active.back().rows;
   const LayerWeights& w = weights_.layers[static_cast<std::size_t>(layer)];
   const FloatMatrix x = activations_.residual(rows), normed = activations_.normed(rows);
   const FloatMatrix qkv = activations_.qkv(rows), attended = activations_.attended(rows);
@@ -286,6 +304,7 @@ Result<void> RankTransformer::attention(std::int32_t layer, std::span<const Sequ
   backend_.linear(normed, *w.qkv, w.qkv_bias, qkv);
   if (kept_kv_ && keep_at_ >= 0) keep_kv(layer, qkv);
   backend_.rope_write_kv(qkv, shape, rope_, head_norm, active, pool);
+  if (tap != nullptr) tap->see(layer, qkv, active);
   backend_.attention(qkv, shape, active, pool, attended, {});
   backend_.linear_sliced(attended, *w.o, activations_.own_partial(rows));
   return add_to_residual(rows, w.o_bias);

@@ -14,6 +14,7 @@
 
 #include "transport/collective/communicator.h"
 #include "worker/backend/backend.h"
+#include "worker/model/attention_tap.h"
 #include "worker/model/model_config.h"
 
 namespace leadline::worker {
@@ -36,6 +37,7 @@ struct StepBatch {
   std::span<const LayerRange> layers;
   std::span<const std::int32_t> kept_in;  // kept slots of the rows that join above layer 0, in row order
   std::int32_t kept_out = -1;  // >= 0: what all rows left with goes to kept slots kept_out, kept_out + 1, ...
+  AttentionTap* tap = nullptr;
 };
 
 struct TransformerOptions {

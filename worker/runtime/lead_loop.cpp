@@ -63,6 +63,7 @@ std::int32_t draft_layer_of(const DraftedRound& round, std::size_t row, std::int
 LeadLoop::LeadLoop(LeadParts parts, LeadLimits limits)
     : parts_(parts),
       limits_(std::move(limits)),
+      compression_(limits_.compression, parts.metrics),
       director_(table_, sampler_, limits_.speculation, parts.speculation) {
   const std::string wrong = check(limits_.scheduler);
   LEADLINE_CHECK(wrong.empty(), wrong.c_str());
@@ -83,12 +84,14 @@ Result<void> LeadLoop::run() {
     }
     const SteadyTime planning = std::chrono::steady_clock::now();
     const CacheUsage usage = parts_.cache.usage();
-    const Schedule schedule =
-        worker::schedule(views(), {usage.available(), usage.host_free}, limits_.scheduler);
+    const Schedule schedule = worker::schedule(
+        views(),
+        {usage.available() - std::min(usage.available(), compression_.missing_pages()), usage.host_free},
+        limits_.scheduler);
     const StepPlan next = plan(schedule);
     parts_.metrics.step[StepStage::plan].observe(seconds_between(planning, std::chrono::steady_clock::now()));
-    if (next.sequences.empty() && next.swap_out.empty() && next.swap_in.empty() && next.copies.empty() &&
-        next.blocks.empty()) {
+    if (next.sequences.empty() && next.compress.empty() && next.swap_out.empty() && next.swap_in.empty() &&
+        next.copies.empty() && next.blocks.empty()) {
       take_inbox(milliseconds(5));  // nothing fits now: a cancel or a deadline changes that
       continue;
     }
@@ -146,7 +149,11 @@ void LeadLoop::accept(InboxGenerate item) {
                   "request id " + std::to_string(item.request.request.value) + " is in use");
   auto sequence = intake(item, limits_.intake);
   if (!sequence) return refuse(item, FinishReason::invalid, sequence.error().message);
+  const auto compressed = compression_.ask(sequence->kv, sequence->prompt_tokens);
+  if (!compressed) return refuse(item, FinishReason::invalid, compressed.error().message);
   Sequence& added = table_.add(std::move(*sequence));
+  if (*compressed)
+    compression_.add(added.id, **compressed, std::span(added.tokens).first(added.prompt_tokens));
   add_to_cache(added);
   live_[added.id] = Live{SequenceState::waiting, step_};
 }
@@ -155,7 +162,9 @@ void LeadLoop::add_to_cache(const Sequence& sequence) {
   KeepWish keep;
   keep.store = sequence.kv.store && (sequence.kv.compression.empty() || sequence.kv.compression == "exact");
   if (sequence.kv.ttl_s > 0) keep.expires_unix_s = kvstore::unix_now_s() + sequence.kv.ttl_s;
-  parts_.cache.add(sequence.id, sequence.tokens, sequence.salt, keep);
+  CacheRules rules = compression_.cache_rules(sequence.id);
+  rules.keep = keep;
+  parts_.cache.add(sequence.id, sequence.tokens, sequence.salt, rules);
 }
 
 bool LeadLoop::owes_a_plan() const {
@@ -193,7 +202,9 @@ std::vector<SequenceView> LeadLoop::views() {
         view.device_pages = hit.held_pages;
       }
     } else {
-      view.computed_tokens = parts_.cache.computed(id);
+      // Compressed tokens are out of the table: for pages, the sequence is as long as what is left of it.
+      view.known_tokens -= parts_.cache.compressed_tokens(id);
+      view.computed_tokens = parts_.cache.computed(id) - parts_.cache.compressed_tokens(id);
       view.device_pages = parts_.cache.device_pages(id);
       view.sole_pages = parts_.cache.sole_pages(id);
       view.host_pages = parts_.cache.host_pages(id);
@@ -230,6 +241,7 @@ void LeadLoop::preempt(const Schedule& schedule) {
     Sequence& sequence = *table_.find(id);
     parts_.cache.release(id);
     if (parts_.fetcher != nullptr) parts_.fetcher->forget(id);
+    compression_.drop(id);
     add_to_cache(sequence);
     live_.at(id).state = SequenceState::waiting;
     parts_.metrics.preemptions[PreemptionKind::recompute].inc();
@@ -267,14 +279,18 @@ StepPlan LeadLoop::plan(const Schedule& schedule) {
   }
   StepPlan next;
   next.step = step_;
+  compression_.begin_plan();
+  compression_.take_forgotten(next);
   for (const ScheduledSequence& scheduled : schedule.run) {
     const SequenceId id = scheduled.id;
     if (live_.at(id).state != SequenceState::running) continue;
     const Sequence& sequence = *table_.find(id);
     const std::uint32_t computed = parts_.cache.computed(id);
     const std::uint32_t known = static_cast<std::uint32_t>(sequence.tokens.size());
-    const std::uint32_t run = std::min(scheduled.tokens, known - computed);
+    const std::uint32_t run = compression_.cut(id, computed, std::min(scheduled.tokens, known - computed));
     RoundPlan round = computed + 1 == known ? director_.granted(id, scheduled.drafts) : RoundPlan{};
+    round = compression_.cut(id, computed, round);
+    if (!compression_.prepare(id, sequence.tokens, parts_.cache, next)) continue;
     if (!parts_.cache.reserve(id, run + round.max_draft)) {
       round = {};
       if (!parts_.cache.reserve(id, run)) continue;  // the view was stale: it waits for the next step
@@ -284,9 +300,10 @@ StepPlan LeadLoop::plan(const Schedule& schedule) {
     rows.sequence = id;
     rows.tokens.assign(sequence.tokens.begin() + computed, sequence.tokens.begin() + computed + run);
     rows.first_position = computed;
-    rows.kv_before = computed;
+    rows.kv_before = computed - parts_.cache.compressed_tokens(id);
     for (std::uint32_t page : parts_.cache.table(id)) rows.table.push_back(PageId{page});
     rows.logits = computed + run == known ? LogitsWanted::last : LogitsWanted::none;
+    compression_.describe(rows);
     next.sequences.push_back(std::move(rows));
   }
   PlanMoves moves = parts_.cache.take_moves();
@@ -308,6 +325,7 @@ Result<void> LeadLoop::step(const StepPlan& plan) {
   const SteadyTime announced = std::chrono::steady_clock::now();
   auto result = parts_.executor.execute(plan, &director_);
   if (!result) return tl::unexpected(result.error());
+  compression_.settle(*result, parts_.cache);
   for (const SequenceStep& rows : plan.sequences)  // of a round it is known below what stands
     if (rows.round.max_draft == 0) parts_.cache.commit(rows.sequence, rows.tokens);
   const SteadyTime executed = std::chrono::steady_clock::now();
@@ -439,6 +457,7 @@ void LeadLoop::finish(SequenceId id, FinishReason reason, std::string message, s
   director_.forget(id);
   if (parts_.fetcher != nullptr) parts_.fetcher->forget(id);
   parts_.cache.release(id);
+  compression_.remove(id);
   live_.erase(id);
   table_.erase(id);
 }

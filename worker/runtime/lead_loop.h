@@ -18,6 +18,7 @@
 #include "monitoring/process_health.h"
 #include "transport/collective/communicator.h"
 #include "worker/kvcache/sequence_cache.h"
+#include "worker/runtime/compression_director.h"
 #include "worker/runtime/prefix_fetcher.h"
 #include "worker/runtime/round_director.h"
 #include "worker/runtime/sequence_sampler.h"
@@ -36,6 +37,7 @@ struct LeadLimits {
   IntakeLimits intake;
   SchedulerLimits scheduler;
   SpeculationLimits speculation;
+  CompressionRules compression;
   std::size_t max_live_requests = 1024;  // waiting and running; beyond: handed back as overloaded
   std::size_t peeked_requests = 16;      // waiting ones whose prefix hit is looked up per step
   std::chrono::milliseconds drain_limit{
@@ -97,6 +99,7 @@ class LeadLoop {
   LeadParts parts_;
   const LeadLimits limits_;
   // owned by the step thread
+  CompressionDirector compression_;
   SequenceTable table_;
   std::unordered_map<SequenceId, Live> live_;
   SequenceSampler sampler_;

@@ -22,11 +22,12 @@ tl::unexpected<Error> bad_page(std::string_view what, std::uint32_t page, std::u
 }  // namespace
 
 StepExecutor::StepExecutor(Backend& backend, Transformer& transformer, KvPool& pool, PageGeometry geometry,
-                           transport::Communicator& ranks)
+                           transport::Communicator& ranks, Compressor* compressor)
     : backend_(backend),
       transformer_(transformer),
       pool_(pool),
       geometry_(geometry),
+      compressor_(compressor),
       drafter_(transformer, ranks, {transformer.vocab(), transformer.layers(), geometry.local_kv_heads}) {
   add_place(pool, geometry.units_per_page());
 }
@@ -99,6 +100,30 @@ Result<void> StepExecutor::fetch_restored(const BlockPlan& blocks) {
   return draft_group_->fetch_pages(pages, geometry_.units_per_page(), pool_);
 }
 
+Result<void> StepExecutor::compress(const StepPlan& plan, StepResult& result) {
+  if (compressor_ == nullptr) {
+    if (plan.compress.empty()) return {};
+    return monitoring::fail(Errc::configuration,
+                            "step plan: a compression, but this rank compresses nothing");
+  }
+  for (const SequenceId sequence : plan.forget) compressor_->forget(sequence);
+  for (const CompressStep& step : plan.compress) {
+    auto outcome = compressor_->compress(step);
+    if (!outcome) return tl::unexpected(outcome.error());
+    result.compressed.push_back(*outcome);
+  }
+  return {};
+}
+
+// What is kept of this step's rows for compressions to come; null if nothing.
+AttentionTap* StepExecutor::tap_for(const StepPlan& plan) {
+  if (compressor_ == nullptr) return nullptr;
+  tap_requests_.clear();
+  for (const SequenceStep& s : plan.sequences)
+    if (s.round.max_draft == 0) tap_requests_.push_back({s.sequence, s.taps, s.tap_from, s.tap_end});
+  return compressor_->taps().expect(tap_requests_) ? &compressor_->taps() : nullptr;
+}
+
 Result<void> StepExecutor::gather_tables(const StepPlan& plan) {
   tables_.clear();
   table_at_.clear();
@@ -120,11 +145,13 @@ Result<void> StepExecutor::gather_tables(const StepPlan& plan) {
   return {};
 }
 
-KvTable StepExecutor::kv_of(std::size_t sequence) const {
+KvTable StepExecutor::kv_of(const SequenceStep& step, std::size_t sequence) const {
   KvTable kv;
   kv.table = tables_.data() + table_at_[sequence];
   kv.scale = geometry_.units_per_page();
   kv.head_step = 1;
+  if (compressor_ != nullptr && compressor_->lists().contains(step.sequence))
+    kv.layers = compressor_->lists().tables(step.sequence, {kv.table, step.table.size()});
   return kv;
 }
 
@@ -138,7 +165,7 @@ Result<void> StepExecutor::draft_rounds(const StepPlan& plan, DraftChooser* choo
     start.last_token = sequence.tokens.front();
     start.position = static_cast<std::int32_t>(sequence.first_position);
     start.kv_before = static_cast<std::int32_t>(sequence.kv_before);
-    start.kv = kv_of(i);
+    start.kv = kv_of(sequence, i);
     start.exit = sequence.round.exit;
     start.max_draft = sequence.round.max_draft;
     start.climb = sequence.round.climb;
@@ -169,7 +196,7 @@ void StepExecutor::add_rows(const StepPlan& plan, const StepResult& result) {
     rows.rows = static_cast<std::int32_t>(sequence.tokens.size());
     rows.first_position = static_cast<std::int32_t>(sequence.first_position);
     rows.kv_before = static_cast<std::int32_t>(sequence.kv_before);
-    rows.kv = kv_of(i);
+    rows.kv = kv_of(sequence, i);
     // What the plan says of it: one row with logits goes on a sequence, logits of all rows verify drafts.
     rows.decode = sequence.logits == LogitsWanted::all ||
                   (sequence.logits == LogitsWanted::last && sequence.tokens.size() == 1);
@@ -205,6 +232,7 @@ Result<StepResult> StepExecutor::execute(const StepPlan& plan, DraftChooser* cho
   const auto start = std::chrono::steady_clock::now();
   if (auto moved = move_pages(plan); !moved) return tl::unexpected(moved.error());
   if (auto settled = settle_blocks(plan.blocks, result); !settled) return tl::unexpected(settled.error());
+  if (auto compressed = compress(plan, result); !compressed) return tl::unexpected(compressed.error());
   result.moves_us = us_since(start);
   if (auto gathered = gather_tables(plan); !gathered) return tl::unexpected(gathered.error());
   const auto draft_start = std::chrono::steady_clock::now();
@@ -213,7 +241,7 @@ Result<StepResult> StepExecutor::execute(const StepPlan& plan, DraftChooser* cho
   const auto forward_start = std::chrono::steady_clock::now();
   add_rows(plan, result);
   if (verifier_.empty()) return result;
-  auto logits = verifier_.run(transformer_, geometry_.local_kv_heads, pool_);
+  auto logits = verifier_.run(transformer_, geometry_.local_kv_heads, pool_, tap_for(plan));
   if (!logits) return tl::unexpected(logits.error());
   result.logits = *logits;
   result.first_row.assign(verifier_.first_logits().begin(), verifier_.first_logits().end());

@@ -12,6 +12,7 @@
 
 #include "transport/collective/communicator.h"
 #include "worker/backend/backend.h"
+#include "worker/compression/compressor.h"
 #include "worker/kvcache/block_mover.h"
 #include "worker/model/transformer.h"
 #include "worker/scheduler/step_plan.h"
@@ -33,14 +34,16 @@ struct StepResult {
   ConstFloatMatrix logits;              // [logit rows, vocab], rank 0 only; valid until the next step
   std::vector<std::int32_t> first_row;  // per sequence of the plan: its first row in logits, -1 = none wanted
   std::vector<DraftedRound> rounds;     // per sequence of the plan: what its round ran; no inputs without one
+  std::vector<CompressOutcome> compressed;  // of the plan's compressions, in order
   std::uint64_t moves_us = 0, draft_us = 0, forward_us = 0;
   std::vector<BlockPoll> polled;  // of the plan's polls: the least over all ranks
 };
 
 class StepExecutor {
  public:
+  // compressor: null where no sequence is compressed; outlives the executor.
   StepExecutor(Backend& backend, Transformer& transformer, KvPool& pool, PageGeometry geometry,
-               transport::Communicator& ranks);
+               transport::Communicator& ranks, Compressor* compressor = nullptr);
 
   // Before the first plan with blocks; both outlive this.
   void use_blocks(BlockMover& mover, transport::Communicator& ranks) {
@@ -64,19 +67,23 @@ class StepExecutor {
   void add_place(KvPool& pool, std::uint32_t units_per_page);
   [[nodiscard]] Result<void> check_moves(const StepPlan& plan) const;
   Result<void> move_pages(const StepPlan& plan);
+  Result<void> compress(const StepPlan& plan, StepResult& result);
+  [[nodiscard]] AttentionTap* tap_for(const StepPlan& plan);
   void swap_pages_of(const Place& place, const StepPlan& plan);
   Result<void> fetch_restored(const BlockPlan& blocks);
   Result<void> settle_blocks(const BlockPlan& plan, StepResult& result);
   Result<void> gather_tables(const StepPlan& plan);
   Result<void> draft_rounds(const StepPlan& plan, DraftChooser* chooser, StepResult& result);
   void add_rows(const StepPlan& plan, const StepResult& result);
-  [[nodiscard]] KvTable kv_of(std::size_t sequence) const;
+  [[nodiscard]] KvTable kv_of(const SequenceStep& step, std::size_t sequence) const;
 
   // constant after construction
   Backend& backend_;
   Transformer& transformer_;
   KvPool& pool_;
   const PageGeometry geometry_;
+  Compressor* const compressor_;
+  std::unique_ptr<std::byte[]> host_;  // (host_pages, units_per_page, unit_bytes), touched only when used
   BlockMover* mover_ = nullptr;
   transport::Communicator* ranks_ = nullptr;
   std::vector<Place> places_;
@@ -85,9 +92,10 @@ class StepExecutor {
   Drafter drafter_;
   Verifier verifier_;
   std::vector<RoundStart> starts_;
-  std::vector<std::uint32_t> units_;   // of one page
-  std::vector<std::uint32_t> tables_;  // page tables of all sequences, end to end
-  std::vector<std::size_t> table_at_;  // where each begins
+  std::vector<TapRequest> tap_requests_;  // of the plain sequences
+  std::vector<std::uint32_t> units_;      // of one page
+  std::vector<std::uint32_t> tables_;     // page tables of all sequences, end to end
+  std::vector<std::size_t> table_at_;     // where each begins
 };
 
 }  // namespace leadline::worker

@@ -16,7 +16,9 @@
 #include "policy/fixed_policy.h"
 #include "transport/collective/bootstrap.h"
 #include "transport/collective/nccl_communicator.h"
+#include "worker/compression/delimiters.h"
 #include "worker/model/shard_plan.h"
+#include "worker/model/token_strings.h"
 #include "worker/runtime/block_store.h"
 #include "worker/runtime/follow_loop.h"
 #include "worker/runtime/lead_loop.h"
@@ -72,6 +74,8 @@ class Rank {
   Result<std::optional<policy::TrajectoryLog>> open_experience();
   Result<void> size_memory();
   Result<void> make_draft_group();
+  Result<void> make_compressor();
+  [[nodiscard]] CompressionRules compression_rules() const;
   Result<void> warm_up();
   Result<void> lead();
   [[nodiscard]] Result<std::uint32_t> least_over_ranks(std::uint32_t mine);
@@ -105,6 +109,8 @@ class Rank {
   std::unique_ptr<KvPool> pool_;
   PageGeometry geometry_;
   std::unique_ptr<DraftGroup> draft_group_;  // null: all ranks draft
+  std::unique_ptr<Compressor> compressor_;   // null: see compression_unavailable_
+  std::string compression_unavailable_;
   std::unique_ptr<StepExecutor> executor_;
   std::unique_ptr<kvstore::TieredStore> store_;  // null: no tier is on
   std::unique_ptr<BlockMover> mover_;
@@ -257,7 +263,9 @@ Result<void> Rank::size_memory() {
   auto pool = backend_->allocate_kv(geometry_.pages * geometry_.units_per_page(), model_.head_dim, kv_dtype_);
   if (!pool) return tl::unexpected(pool.error());
   pool_ = std::move(*pool);
-  executor_ = std::make_unique<StepExecutor>(*backend_, *transformer_, *pool_, geometry_, *ranks_);
+  if (auto made = make_compressor(); !made) return made;
+  executor_ =
+      std::make_unique<StepExecutor>(*backend_, *transformer_, *pool_, geometry_, *ranks_, compressor_.get());
   if (auto made = make_draft_group(); !made) return made;
   metrics_.kv_pool_bytes.set(static_cast<double>(request.page_bytes) * geometry_.pages);
   monitoring::log_info("memory", {{"weight_bytes", transformer_->weight_bytes()},
@@ -278,6 +286,50 @@ Result<void> Rank::make_draft_group() {
   draft_group_ = std::move(*group);
   executor_->use_draft_group(draft_group_.get());
   return {};
+}
+
+// Where pages cannot be compressed, requests that ask for it are told why; only a server default ends the
+// start.
+Result<void> Rank::make_compressor() {
+  auto made = Compressor::make({.layers = geometry_.layers,
+                                .kv_heads = static_cast<std::uint32_t>(model_.kv_heads),
+                                .query_heads = static_cast<std::uint32_t>(model_.query_heads),
+                                .local_kv_heads = geometry_.local_kv_heads,
+                                .pages = geometry_.pages},
+                               *pool_, *ranks_);
+  if (made)
+    compressor_ = std::move(*made);
+  else
+    compression_unavailable_ = made.error().message;
+  for (std::int32_t layer = 0; layer < model_.layers; ++layer)
+    if (model_.window_of(layer) > 0) compression_unavailable_ = "the model's attention has a sliding window";
+  if (drafts_alone()) compression_unavailable_ = "a draft rank keeps an exact copy of all KV";
+  const std::string& method = config_.kv_compression;
+  if (method == "exact") return {};
+  if (find_method(method) == nullptr)
+    return monitoring::fail(Errc::configuration,
+                            "--kv-compression " + method + ": known are exact, " + method_names());
+  if (!compression_unavailable_.empty())
+    return monitoring::fail(Errc::configuration,
+                            "--kv-compression " + method + ": " + compression_unavailable_);
+  return {};
+}
+
+CompressionRules Rank::compression_rules() const {
+  CompressionRules rules;
+  rules.unavailable = compression_unavailable_;
+  rules.default_method = config_.kv_compression;
+  rules.default_budget = static_cast<float>(config_.kv_compression_budget);
+  rules.layers = geometry_.layers;
+  rules.total_pages = geometry_.pages;
+  auto strings = token_strings(config_.model_directory, static_cast<std::size_t>(model_.vocab));
+  if (!strings) {
+    monitoring::log_info("no delimiters: text is cut every 64 tokens", {{"why", strings.error().message}});
+    return rules;
+  }
+  for (std::string& text : *strings) text = bytes_of_token(text);
+  rules.delimiters = delimiter_flags(*strings);
+  return rules;
 }
 
 // One step on a page that nobody uses yet: faults memory in and opens the collectives' connections before a
@@ -334,6 +386,7 @@ LeadLimits Rank::lead_limits() const {
   limits.speculation.guarded = config_.speculation_guard;
   limits.speculation.explore = static_cast<float>(config_.explore);
   if (!exits_.empty()) limits.speculation.fixed = policy::make_static_policy(exits_[exits_.size() / 2], 4);
+  limits.compression = compression_rules();
   limits.max_live_requests = static_cast<std::size_t>(config_.max_live_requests);
   limits.drain_limit = std::chrono::milliseconds(config_.drain_ms);
   return limits;

@@ -11,6 +11,7 @@ constexpr std::string_view kPageStates[] = {"free", "reusable", "used"};
 constexpr std::string_view kPreemptions[] = {"swap", "recompute"};
 constexpr std::string_view kDirections[] = {"out", "in"};
 constexpr std::string_view kStages[] = {"plan", "announce", "draft", "forward", "sample", "deliver"};
+constexpr std::string_view kCompressedSlots[] = {"seen", "kept"};
 constexpr std::string_view kLinkEnds[] = {"peer_closed", "refused", "timeout", "malformed"};
 
 void create_step(WorkerMetrics& m, monitoring::MetricsRegistry& r, const monitoring::ProcessHealth& health) {
@@ -20,6 +21,16 @@ void create_step(WorkerMetrics& m, monitoring::MetricsRegistry& r, const monitor
   m.steps = r.counter("leadline_steps_total", "Steps completed.");
   r.gauge_from("leadline_step_age_seconds", "Since the running step began; 0 while idle.",
                [&health] { return health.step_age_seconds(); });
+}
+
+void create_compression(WorkerMetrics& m, monitoring::MetricsRegistry& r) {
+  m.compression_slots = r.counters<CompressedSlots>(
+      "leadline_kv_compression_slots_total",
+      "KV slots that compressions looked at and kept, over all layers and KV heads.", "kind",
+      kCompressedSlots);
+  m.compression = r.histogram("leadline_kv_compression_seconds", "Time of one compression on rank 0.");
+  m.compressed_sequences =
+      r.gauge("leadline_kv_compressed_sequences", "Sequences whose KV is compressed now.");
 }
 
 void create_startup(WorkerMetrics& m, monitoring::MetricsRegistry& r) {
@@ -59,6 +70,7 @@ WorkerMetrics WorkerMetrics::create(monitoring::MetricsRegistry& r, const monito
                                       "Links to coordinators that ended, by why.", "reason", kLinkEnds);
   m.weight_bytes = r.gauge("leadline_weight_bytes", "Bytes of packed weights on this rank.");
   create_step(m, r, health);
+  create_compression(m, r);
   create_startup(m, r);
   m.speculation = SpeculationMetrics::create(r);
   return m;

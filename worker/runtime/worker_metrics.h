@@ -42,6 +42,7 @@ enum class StepStage {
   sample,
   deliver
 };  // consecutive; their sum is the step
+enum class CompressedSlots { seen, kept };
 enum class LinkEnd { peer_closed, refused, timeout, malformed };
 
 struct WorkerMetrics {
@@ -56,6 +57,9 @@ struct WorkerMetrics {
   monitoring::HandleSet<SwapDirection, monitoring::Counter> swapped_pages;
   monitoring::HandleSet<StepStage, monitoring::Histogram> step;
   monitoring::Counter steps;
+  monitoring::HandleSet<CompressedSlots, monitoring::Counter> compression_slots;
+  monitoring::Histogram compression;  // of one compression, on rank 0
+  monitoring::Gauge compressed_sequences;
   monitoring::Gauge ranks;
   monitoring::Gauge links;  // coordinators connected
   monitoring::HandleSet<LinkEnd, monitoring::Counter> links_ended;

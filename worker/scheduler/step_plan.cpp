@@ -11,7 +11,7 @@ namespace leadline::worker {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "plans are copied as they lie in memory");
-constexpr std::uint32_t kMagic = 0x3250534C;  // "LSP2"
+constexpr std::uint32_t kMagic = 0x3350534C;  // "LSP3"
 constexpr std::uint64_t kSlotsPerPage = 16;
 
 class Writer {
@@ -89,6 +89,65 @@ void write_sequence(Writer& w, const SequenceStep& s) {
   w.value(static_cast<std::uint8_t>(s.round.climb));
   w.list(s.tokens, kMaxPlanTokens);
   w.list(s.table, kMaxPlanTablePages);
+  w.value(s.taps);
+  w.value(s.tap_from);
+  w.value(s.tap_end);
+}
+
+void write_params(Writer& w, const CompressionParams& p) {
+  w.value(p.method);
+  w.value(p.ratio);
+  w.value(p.tokens);
+  w.value(static_cast<std::uint8_t>(p.by_threshold));
+  w.value(p.threshold);
+  w.value(p.window);
+  w.value(p.task);
+  w.value(static_cast<std::uint8_t>(p.append));
+  w.value(p.pins.first);
+  w.value(p.pins.recent);
+  w.value(p.pins.prefix);
+}
+
+CompressionParams read_params(Reader& r) {
+  CompressionParams p;
+  p.method = r.value<std::uint8_t>("method");
+  p.ratio = r.value<float>("ratio");
+  p.tokens = r.value<std::uint32_t>("budget tokens");
+  p.by_threshold = r.value<std::uint8_t>("by_threshold") != 0;
+  p.threshold = r.value<float>("threshold");
+  p.window = r.value<std::uint32_t>("window");
+  p.task = r.value<std::uint8_t>("task");
+  p.append = r.value<std::uint8_t>("append") != 0;
+  p.pins.first = r.value<std::uint32_t>("pinned first");
+  p.pins.recent = r.value<std::uint32_t>("pinned recent");
+  p.pins.prefix = r.value<std::uint32_t>("pinned prefix");
+  return p;
+}
+
+void write_compression(Writer& w, const CompressStep& c) {
+  w.value(c.sequence.value);
+  w.list(c.from, kMaxPlanTablePages);
+  w.list(c.to, kMaxPlanTablePages);
+  w.value(c.tokens);
+  w.value(c.seed);
+  w.list(c.delimiters, kMaxPlanTokens);
+  write_params(w, c.params);
+}
+
+CompressStep read_compression(Reader& r) {
+  CompressStep c;
+  c.sequence = SequenceId{r.value<std::uint64_t>("compressed sequence")};
+  r.list(c.from, "from", kMaxPlanTablePages);
+  r.list(c.to, "to", kMaxPlanTablePages);
+  c.tokens = r.value<std::uint32_t>("compressed tokens");
+  c.seed = r.value<std::uint64_t>("seed");
+  r.list(c.delimiters, "delimiters", kMaxPlanTokens);
+  c.params = read_params(r);
+  if (c.tokens == 0 || c.tokens > c.from.size() * kSlotsPerPage)
+    r.wrong("from", "does not hold as many tokens:", c.tokens);
+  if (!c.delimiters.empty() && c.delimiters.size() != c.tokens)
+    r.wrong("delimiters", "are not as many as tokens:", c.delimiters.size());
+  return c;
 }
 
 RoundPlan read_round(Reader& r) {
@@ -114,6 +173,9 @@ SequenceStep read_sequence(Reader& r) {
   s.round = read_round(r);
   r.list(s.tokens, "tokens", kMaxPlanTokens);
   r.list(s.table, "table", kMaxPlanTablePages);
+  s.taps = r.value<std::uint8_t>("taps");
+  s.tap_from = r.value<std::uint32_t>("tap_from");
+  s.tap_end = r.value<std::uint32_t>("tap_end");
   if (s.tokens.empty()) r.wrong("tokens", "is empty, sequence", s.sequence.value);
   if (s.round.max_draft > 0 && (s.tokens.size() != 1 || s.logits != LogitsWanted::last))
     r.wrong("round", "drafts after rows:", s.tokens.size());
@@ -165,6 +227,10 @@ std::vector<std::byte> to_bytes(const StepPlan& plan) {
   w.list(plan.swap_out, kMaxPlanMoves);
   w.list(plan.swap_in, kMaxPlanMoves);
   w.list(plan.copies, kMaxPlanMoves);
+  w.list(plan.forget, kMaxPlanMoves);
+  LEADLINE_CHECK(plan.compress.size() <= kMaxPlanCompressions, "a step plan beyond its limits");
+  w.value(static_cast<std::uint32_t>(plan.compress.size()));
+  for (const CompressStep& c : plan.compress) write_compression(w, c);
   LEADLINE_CHECK(plan.sequences.size() <= kMaxPlanSequences, "a step plan beyond its limits");
   w.value(static_cast<std::uint32_t>(plan.sequences.size()));
   for (const SequenceStep& s : plan.sequences) write_sequence(w, s);
@@ -180,6 +246,10 @@ Result<StepPlan> step_plan_from_bytes(std::span<const std::byte> bytes) {
   r.list(plan.swap_out, "swap_out", kMaxPlanMoves);
   r.list(plan.swap_in, "swap_in", kMaxPlanMoves);
   r.list(plan.copies, "copies", kMaxPlanMoves);
+  r.list(plan.forget, "forget", kMaxPlanMoves);
+  const std::uint32_t compressions = r.count("compress", kMaxPlanCompressions);
+  for (std::uint32_t i = 0; i < compressions && !r.failed(); ++i)
+    plan.compress.push_back(read_compression(r));
   const std::uint32_t sequences = r.count("sequences", kMaxPlanSequences);
   for (std::uint32_t i = 0; i < sequences && !r.failed(); ++i) plan.sequences.push_back(read_sequence(r));
   read_blocks(r, plan.blocks);

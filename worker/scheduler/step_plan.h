@@ -1,15 +1,16 @@
 #pragma once
 // StepPlan: everything that every rank needs for one step, as immutable values; rank 0 makes it, all execute
 // it in lock step. Not a decision maker (scheduler) and not page ownership (kvcache). Followers keep no
-// tables: the plan carries them whole. Serialised with to_bytes/from_bytes (bounded, checked; between ranks
-// of one version only). Order of execution: swap_out, swap_in, copies, then the rows of all sequences in
-// order.
+// tables: the plan carries them whole; of compressed KV they keep how their own heads divide its pages.
+// Serialised with to_bytes/from_bytes (bounded, checked; between ranks of one version only). Order of
+// execution: swap_out, swap_in, copies, forget, compress, then the rows of all sequences in order.
 
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
 
+#include "worker/compression/compression_params.h"
 #include "worker/errc.h"
 #include "worker/kvcache/block_plan.h"
 #include "worker/kvcache/page.h"
@@ -31,18 +32,37 @@ struct SequenceStep {
   SequenceId sequence;
   std::vector<std::int32_t> tokens;  // to run: a prompt chunk, or the last sampled token
   std::uint32_t first_position = 0;  // logical position of tokens[0]
-  std::uint32_t kv_before = 0;       // physical slots before this step
-  std::vector<PageId> table;         // all pages of the sequence, those for this step's rows included
+  std::uint32_t kv_before = 0;       // slots of `table` before this step
+  std::vector<PageId> table;         // all pages of the sequence, those for this step's rows included; of a
+                                     // compressed one: of what follows the compressed part
+  std::uint8_t taps = kTapNone;      // CompressionTap: what of these rows is kept for the compression to come
+  std::uint32_t tap_from = 0;        // first position of the observation window
+  std::uint32_t tap_end = 0;         // where the compression will be
   LogitsWanted logits = LogitsWanted::last;
   RoundPlan round;  // with one token and LogitsWanted::last only
   friend bool operator==(const SequenceStep&, const SequenceStep&) = default;
+};
+
+// Tokens whose exact KV stands in `from` become one more part of the sequence's compressed KV, in `to`. Ranks
+// decide for their own heads and use of `to` what the neediest of them needs.
+struct CompressStep {
+  SequenceId sequence;
+  std::vector<PageId> from;              // in slot order
+  std::vector<PageId> to;                // enough for any decision
+  std::uint32_t tokens = 0;              // the last page of `from` may not be full
+  std::uint64_t seed = 0;                // of the tokens, for choices by lot
+  std::vector<std::uint8_t> delimiters;  // per token, 1 where a chunk of text ends; may be empty
+  CompressionParams params;
+  friend bool operator==(const CompressStep&, const CompressStep&) = default;
 };
 
 struct StepPlan {
   std::uint64_t step = 0;
   std::vector<PageSwap> swap_out, swap_in;
   std::vector<PageCopy> copies;
-  BlockPlan blocks;  // sealed before anything else, restored after swap_in
+  BlockPlan blocks;                    // sealed before anything else, restored after swap_in
+  std::vector<SequenceId> forget;      // ended or to be computed again: what ranks keep of them goes
+  std::vector<CompressStep> compress;  // in order, a sequence's parts as they follow in its text
   std::vector<SequenceStep> sequences;
   friend bool operator==(const StepPlan&, const StepPlan&) = default;
 };
@@ -54,12 +74,14 @@ inline constexpr std::uint32_t kMaxPlanSequences = 1U << 16;
 inline constexpr std::uint32_t kMaxPlanTokens = 1U << 20;      // of one sequence
 inline constexpr std::uint32_t kMaxPlanTablePages = 1U << 20;  // of one sequence
 inline constexpr std::uint32_t kMaxPlanDraft = 64;             // of one sequence
+inline constexpr std::uint32_t kMaxPlanCompressions = 1U << 16;
 
-// Little endian: u32 magic "LSP2", u64 step, swap_out, swap_in, copies (each u32 count, then pairs of u32),
-// u32 count of sequences, and per sequence: u64 id, u32 first_position, u32 kv_before, u8 logits, round (u16
-// exit, u16 max_draft, u8 climb), tokens (u32 count, i32 each), table (u32 count, u32 each);
-// then blocks: seals, restores, polls, drops (each u32 count and the values as they lie), starts (u32 count;
-// each: fetch, first_depth, deadline, parent, keys). Between ranks of one build only.
+// Little endian: u32 magic "LSP3", u64 step, swap_out, swap_in, copies (each u32 count, then pairs of u32),
+// forget, compress (see step_plan.cpp), u32 count of sequences, and per sequence: u64 id, u32 first_position,
+// u32 kv_before, u8 logits, round (u16 exit, u16 max_draft, u8 climb), tokens (u32 count, i32 each), table
+// (u32 count, u32 each), taps; then blocks: seals, restores, polls, drops (each u32 count and the values as
+// they lie), starts (u32 count; each: fetch, first_depth, deadline, parent, keys). Between ranks of one build
+// only.
 std::vector<std::byte> to_bytes(const StepPlan& plan);
 // malformed_file, with the field and value: short, trailing bytes, a count beyond its limit, no tokens,
 // unknown logits, a round beyond its limits or of several tokens, or a table that does not hold kv_before +

@@ -48,10 +48,12 @@ void Verifier::lay_out(std::int32_t layers) {
   if (kept_in_.empty()) layers_.clear();  // no round: every row runs every layer
 }
 
-Result<ConstFloatMatrix> Verifier::run(Transformer& transformer, std::uint32_t layer_unit_step,
-                                       KvPool& pool) {
+Result<ConstFloatMatrix> Verifier::run(Transformer& transformer, std::uint32_t layer_unit_step, KvPool& pool,
+                                       AttentionTap* tap) {
   lay_out(transformer.layers());
-  return transformer.forward({tokens_, sequences_, layer_unit_step, logit_rows_, layers_, kept_in_}, pool);
+  StepBatch batch{tokens_, sequences_, layer_unit_step, logit_rows_, layers_, kept_in_};
+  batch.tap = tap;
+  return transformer.forward(batch, pool);
 }
 
 }  // namespace leadline::worker

@@ -22,8 +22,9 @@ class Verifier {
   void add_round(const RoundStart& start, const DraftedRound& drafted);
   [[nodiscard]] bool empty() const { return items_.empty(); }
 
-  // rank_lost from a collective.
-  Result<ConstFloatMatrix> run(Transformer& transformer, std::uint32_t layer_unit_step, KvPool& pool);
+  // rank_lost from a collective. tap: sees the plain items first, in the order of adding; may be null.
+  Result<ConstFloatMatrix> run(Transformer& transformer, std::uint32_t layer_unit_step, KvPool& pool,
+                               AttentionTap* tap = nullptr);
   // After run: per item in the order of adding, its first row in the logits, -1 without.
   [[nodiscard]] std::span<const std::int32_t> first_logits() const { return first_logits_; }
 

@@ -22,7 +22,9 @@ TEST(Delimiters, ByteLevelTokensAreReadAsBytes) {
   EXPECT_EQ(bytes_of_token("\xc4\xa0the"), " the");       // U+0120
   EXPECT_EQ(bytes_of_token("\xc4\x8a\xc4\x8a"), "\n\n");  // U+010A
   EXPECT_EQ(bytes_of_token(".\xc4\x8a"), ".\n");
-  EXPECT_EQ(bytes_of_token("\xe2\x96\x81x"), "\xe2\x96\x81x");
+  EXPECT_EQ(bytes_of_token("\xe2\x96\x81x"), " x");
+  EXPECT_EQ(bytes_of_token("<0x0A>"), "\n");
+  EXPECT_EQ(bytes_of_token("<0xZZ>"), "<0xZZ>");
   const std::vector<std::string> tokens = {".", "a", bytes_of_token("\xc4\xa0")};
   EXPECT_EQ(delimiter_flags(tokens), (std::vector<std::uint8_t>{1, 0, 1}));
 }

@@ -238,6 +238,66 @@ TEST_F(SequenceCacheTest, WithoutReuseNothingIsIndexed) {
   EXPECT_EQ(cache.usage().free, 4U);
 }
 
+TEST_F(SequenceCacheTest, ACompressedFrontLeavesTheTableAndItsPagesStayReusable) {
+  SequenceCache cache({.pages = 8, .host_pages = 4, .prefix_reuse = true, .model_fingerprint = "m"});
+  (void)cache.admit(kA, tokens(40), kSalt);
+  ASSERT_TRUE(cache.reserve(kA, 40));
+  (void)cache.take_moves();
+  cache.commit(kA, tokens(40));
+  CompressPages pages;
+  EXPECT_FALSE(cache.begin_compress(kA, {.tokens = 40, .bound = 6, .own_tail = true}, pages));
+  ASSERT_TRUE(cache.begin_compress(kA, {.tokens = 40, .bound = 2, .own_tail = true}, pages));
+  EXPECT_EQ(pages.from.size(), 3U);
+  EXPECT_EQ(pages.to.size(), 2U);
+  EXPECT_EQ(cache.usage().used, 5U) << "what is read stays held until the plan is taken";
+  ASSERT_TRUE(cache.reserve(kA, 1));
+  EXPECT_EQ(cache.table(kA).size(), 1U);
+  (void)cache.take_moves();
+  cache.end_compress(kA, 1);
+  cache.commit(kA, std::vector<std::int32_t>{77});
+  EXPECT_EQ(cache.usage().used, 2U);
+  EXPECT_EQ(cache.usage().reusable, 2U) << "the exact pages serve others with this prefix";
+  EXPECT_EQ(cache.computed(kA), 41U);
+  EXPECT_EQ(cache.compressed_tokens(kA), 40U);
+  EXPECT_EQ(cache.sole_pages(kA), 2U);
+  EXPECT_FALSE(cache.swap_out(kA));
+  EXPECT_EQ(cache.admit(kB, tokens(40), kSalt).tokens, 32U);
+  cache.release(kA);
+  cache.release(kB);
+  EXPECT_EQ(cache.usage().used, 0U);
+}
+
+TEST_F(SequenceCacheTest, SegmentsOfAChainAreCompressedInOrderAndItsPagesHaveTheChainsKeys) {
+  SequenceCache cache({.pages = 32, .host_pages = 0, .prefix_reuse = true, .model_fingerprint = "m"});
+  const CacheRules chain{.compression = "lossy"};
+  cache.add(kA, tokens(100), kSalt, chain);
+  (void)cache.admit(kA);
+  ASSERT_TRUE(cache.reserve(kA, 100));
+  (void)cache.take_moves();
+  cache.commit(kA, tokens(100));
+  CompressPages first, second;
+  ASSERT_TRUE(cache.begin_compress(kA, {.tokens = 32, .bound = 3}, first));
+  ASSERT_TRUE(cache.begin_compress(kA, {.tokens = 32, .bound = 3}, second));
+  EXPECT_EQ(second.from.size(), 2U);
+  (void)cache.take_moves();
+  cache.end_compress(kA, 1);
+  cache.end_compress(kA, 2);
+  EXPECT_EQ(cache.compressed_pages(kA), 3U);
+  EXPECT_EQ(cache.table(kA).size(), 3U);  // 36 slots
+  std::vector<std::int32_t> more = tokens(130);
+  ASSERT_TRUE(cache.reserve(kA, 30));
+  (void)cache.take_moves();
+  cache.commit(kA, std::span(more).subspan(100));
+  cache.add(kB, tokens(130), kSalt, chain);
+  EXPECT_EQ(cache.admit(kB).tokens, 128U) << "a chain's own raw pages are found again";
+  cache.release(kB);
+  cache.add(kB, tokens(130), kSalt);
+  EXPECT_EQ(cache.admit(kB).tokens, 0U) << "and never taken for exact ones";
+  cache.release(kB);
+  cache.add(kB, tokens(130), kSalt, {.longest_hit = 50, .compression = "lossy"});
+  EXPECT_EQ(cache.admit(kB).tokens, 48U);
+}
+
 TEST_F(SequenceCacheTest, AWrongTokenIsABug) {
   (void)cache_.admit(kA, tokens(10), kSalt);
   ASSERT_TRUE(cache_.reserve(kA, 10));

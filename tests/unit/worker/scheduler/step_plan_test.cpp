@@ -33,6 +33,22 @@ StepPlan example() {
                             .kv_before = 9,
                             .table = {PageId{2}},
                             .round = {.exit = 4, .max_draft = 6, .climb = true}});
+  plan.sequences[1].taps = kTapWindow;
+  plan.sequences[1].tap_from = 3;
+  plan.sequences[1].tap_end = 35;
+  plan.forget = {SequenceId{77}};
+  CompressStep compress{.sequence = SequenceId{9},
+                        .from = {PageId{20}, PageId{21}},
+                        .to = {PageId{22}},
+                        .tokens = 3,
+                        .seed = 0x99,
+                        .delimiters = {0, 1, 0}};
+  compress.params.method = 7;
+  compress.params.ratio = 0.25F;
+  compress.params.by_threshold = true;
+  compress.params.threshold = 0.5F;
+  compress.params.pins.prefix = 6;
+  plan.compress.push_back(compress);
   return plan;
 }
 
@@ -81,11 +97,16 @@ TEST(StepPlan, RefusalsNameTheField) {
   plan = example();
   plan.sequences[0].round = {.exit = 4, .max_draft = 1};
   EXPECT_EQ(refusal(plan), "step plan: round drafts after rows: 3");
+  plan.compress[0].tokens = 33;
+  EXPECT_EQ(refusal(plan), "step plan: from does not hold as many tokens: 33");
+  plan = example();
+  plan.compress[0].delimiters.pop_back();
+  EXPECT_EQ(refusal(plan), "step plan: delimiters are not as many as tokens: 2");
 }
 
 TEST(StepPlan, CountsThatLieAllocateNothing) {
   std::vector<std::byte> bytes = to_bytes(StepPlan{});
-  const std::size_t swap_out_count = 12, sequences_count = 24;
+  const std::size_t swap_out_count = 12, sequences_count = 32;
   bytes[swap_out_count + 2] = std::byte{0x0F};  // 983,040 swaps in no bytes
   EXPECT_EQ(step_plan_from_bytes(bytes).error().message,
             "step plan: swap_out is longer than the bytes left, entries: 983040");
