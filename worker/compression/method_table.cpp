@@ -14,7 +14,8 @@
   ROW(pyramidkv)                          \
   ROW(keydiff)                            \
   ROW(semanticache)                       \
-  ROW(windowkv)
+  ROW(windowkv)                           \
+  ROW(knorm)
 
 namespace leadline::worker {
 

@@ -140,7 +140,8 @@ INSTANTIATE_TEST_SUITE_P(All, MethodLaws,
                                            Row{"pyramidkv", ReuseClass::query_bound, false},
                                            Row{"keydiff", ReuseClass::snapshot, false},
                                            Row{"semanticache", ReuseClass::append, true},
-                                           Row{"windowkv", ReuseClass::query_bound, false}),
+                                           Row{"windowkv", ReuseClass::query_bound, false},
+                                           Row{"knorm", ReuseClass::snapshot, false}),
                          [](const auto& row) { return std::string(row.param.name); });
 
 TEST(MethodTable, EveryRowIsHeldToTheLaws) {
