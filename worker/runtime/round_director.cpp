@@ -73,6 +73,8 @@ policy::Action RoundDirector::ask(SequenceId id, Rounds& rounds, const policy::D
   policy::Action action = wanted.mode();
   if (!policy::is_legal(point, action)) action = policy::safe_action(point.kind);
   if (parts_.log == nullptr) return action;
+  // A round that the scheduler cut short is not the one that was decided (granted): nothing of it is logged.
+  if (point.kind != DecisionKind::round_start && rounds.trajectory.decisions.empty()) return action;
   wanted = policy::explore(point, policy::ActionDistribution::certain(action), limits_.explore);
   const auto number = static_cast<std::uint32_t>(rounds.trajectory.decisions.size());
   action = wanted.draw(policy::decision_uniform(id.value, rounds.trajectory.round, number));
