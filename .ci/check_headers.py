@@ -42,9 +42,10 @@ def digest(root, path, seen):
     return hashlib.sha256(b"\0".join(parts)).digest()
 
 
-KERNEL_HEADER = re.compile(r"worker/backend/cpu/(vector_avx512|vector_amx|bf16_tiles)")
+KERNEL_HEADER = re.compile(r"worker/backend/cpu/(vector_avx512|vector_amx|bf16_tiles|int8_tiles|tiled_linear)")
 KERNEL_FLAGS = ["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mavx512bf16",
                 "-mamx-tile", "-mamx-int8", "-mamx-bf16"]
+EIGEN_FLAGS = ["-isystem", "/usr/include/eigen3"]  # where Debian's libeigen3-dev puts it
 
 
 def compile_alone(root, path, flags, cache):
@@ -74,7 +75,8 @@ def main():
     flags = [compiler, "-std=c++20", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-pragma-once-outside-header",
              f"-I{root}", f"-I{build}/generated", f"-I{build}", *(mpi.stdout.split() if mpi.returncode == 0 else [])]
     # A header of one instruction set is read as its kernel file reads it: the widest set, since each includes the narrower ones.
-    flags_of = lambda path: [*flags, *(KERNEL_FLAGS if KERNEL_HEADER.match(path) else []), f"-DID={len(version)}"]
+    flags_of = lambda path: [*flags, *(KERNEL_FLAGS if KERNEL_HEADER.match(path) else []),
+                             *(EIGEN_FLAGS if path.startswith("policy/trainer/") else []), f"-DID={len(version)}"]
     cache = os.path.join(root, "build/header_cache")
     os.makedirs(cache, exist_ok=True)
     errors, alone = [], []

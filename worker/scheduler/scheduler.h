@@ -26,11 +26,9 @@
 // sequence fits if its known tokens and all those that running ones have still to compute fit, with one page
 // to spare per running sequence. It may push out running ones of both lower rank and strictly lower priority.
 //
-// A preempted sequence's answer stays == because nothing that its tokens depend on changes:
-// - its tokens so far are kept, never sampled again; the next has the same position, so the same noise (X3);
-// - swapped: the same bytes return in the same slot order; attention walks slots, not page numbers (X1);
-// - dropped: prompt and generated tokens run again as prompt chunks; a row's bits do not depend on chunking,
-//   batch, or on whether earlier KV is fresh, from a prefix hit or from a page (X1): the same bits again.
+// A preempted sequence's answer stays ==: its tokens are kept, never sampled again; swapped, the same bytes
+// return in the same slot order; dropped, its tokens run again as prompt chunks, whose bits do not depend on
+// chunking, batch or where earlier KV is from (X1, X3).
 
 #include <cstdint>
 #include <span>
