@@ -5,7 +5,7 @@
 FROM debian:12.12-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
       g++ cmake ninja-build pkgconf ca-certificates libboost1.81-dev libexpected-dev nlohmann-json3-dev prometheus-cpp-dev \
-      libspdlog-dev libcli11-dev libopenmpi-dev libprotobuf-dev protobuf-compiler libssl-dev libxxhash-dev libzstd-dev libpcre2-dev \
+      libspdlog-dev libcli11-dev libopenmpi-dev libprotobuf-dev protobuf-compiler libssl-dev libxxhash-dev libzstd-dev libhiredis-dev libpcre2-dev \
       libeigen3-dev libutf8proc-dev \
     && rm -rf /var/lib/apt/lists/*
 COPY . /src
@@ -19,7 +19,7 @@ LABEL org.opencontainers.image.title="leadline/worker-cpu" \
       org.opencontainers.image.description="CPU worker of Leadline: one copy of the model over the container's ranks" \
       org.opencontainers.image.version="$VERSION"
 RUN apt-get update && apt-get install -y --no-install-recommends \
-      libopenmpi3 libprometheus-cpp-core1.0 libprotobuf32 libspdlog1.10 libssl3 libxxhash0 libzstd1 \
+      libopenmpi3 libprometheus-cpp-core1.0 libprotobuf32 libspdlog1.10 libssl3 libxxhash0 libhiredis0.14 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin leadline
 COPY --from=build /build/bin/leadline-worker /usr/local/bin/

@@ -13,7 +13,7 @@ FROM cuda AS build
 ARG CUDA=12-6
 RUN apt-get update && apt-get install -y --no-install-recommends \
       g++ cmake ninja-build pkgconf ca-certificates libboost1.81-dev libexpected-dev nlohmann-json3-dev prometheus-cpp-dev \
-      libspdlog-dev libcli11-dev libopenmpi-dev libprotobuf-dev protobuf-compiler libssl-dev libxxhash-dev libzstd-dev libpcre2-dev \
+      libspdlog-dev libcli11-dev libopenmpi-dev libprotobuf-dev protobuf-compiler libssl-dev libxxhash-dev libzstd-dev libhiredis-dev libpcre2-dev \
       libeigen3-dev libutf8proc-dev cuda-nvcc-$CUDA cuda-cudart-dev-$CUDA libcublas-dev-$CUDA libnccl-dev \
     && rm -rf /var/lib/apt/lists/*
 COPY . /src
@@ -29,7 +29,7 @@ LABEL org.opencontainers.image.title="leadline/worker-cuda" \
       org.opencontainers.image.description="GPU worker of Leadline: one copy of the model over the container's GPUs" \
       org.opencontainers.image.version="$VERSION"
 RUN apt-get update && apt-get install -y --no-install-recommends \
-      libopenmpi3 libprometheus-cpp-core1.0 libprotobuf32 libspdlog1.10 libssl3 libxxhash0 libzstd1 \
+      libopenmpi3 libprometheus-cpp-core1.0 libprotobuf32 libspdlog1.10 libssl3 libxxhash0 libhiredis0.14 \
       cuda-cudart-$CUDA libcublas-$CUDA libnccl2 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin leadline
