@@ -60,7 +60,9 @@ Result<std::string> RuntimeDirectory::write_secret() const {
 Result<std::string> kept_secret(const std::string& directory) {
   constexpr off_t kSecretBytes = 65;
   std::error_code error;
-  std::filesystem::create_directories(directory, error);
+  // What lies here is what users wrote, as KV: a directory that we make is theirs alone.
+  if (std::filesystem::create_directories(directory, error))
+    std::filesystem::permissions(directory, std::filesystem::perms::owner_all, error);
   const std::string path = directory + "/secret", draft = path + "." + std::to_string(getpid());
   struct stat info {};
   if (lstat(path.c_str(), &info) != 0) {  // whole under its name, or not there
