@@ -22,21 +22,19 @@ PrefixFetcher::PrefixFetcher(kvstore::TieredStore& store, BlockMover& mover, Seq
                              PrefixFetcherOptions options, PrefixFetcherMetrics metrics)
     : store_(store), mover_(mover), cache_(cache), options_(options), metrics_(std::move(metrics)) {}
 
-std::size_t PrefixFetcher::active() const {
-  return static_cast<std::size_t>(
-      std::ranges::count_if(entries_, [](const auto& e) { return e.second.stage != Stage::none; }));
-}
-
-bool PrefixFetcher::waits() const {
-  return std::ranges::any_of(entries_, [](const auto& e) {
-    return e.second.stage != Stage::none && e.second.stage != Stage::staged;
-  });
+void PrefixFetcher::enter(Entry& e, Stage stage) {
+  const auto held = [](Stage s) { return s != Stage::none && s != Stage::staged; };
+  held_ += static_cast<std::size_t>(held(stage)) - static_cast<std::size_t>(held(e.stage));
+  staged_ +=
+      static_cast<std::size_t>(stage == Stage::staged) - static_cast<std::size_t>(e.stage == Stage::staged);
+  e.stage = stage;
 }
 
 bool PrefixFetcher::holds(SequenceId id) {
   auto it = entries_.find(id);
   if (it == entries_.end()) {
-    if (active() >= options_.max_fetches) return waits();  // all places hold staged blocks: go on without
+    if (held_ + staged_ >= options_.max_fetches)
+      return waits();  // all places hold staged blocks: go on without
     const PrefixHit hit = cache_.peek(id);
     const std::uint32_t pages = hit.tokens / kPageTokens;
     if (hit.soon_tokens > 0)
@@ -44,7 +42,7 @@ bool PrefixFetcher::holds(SequenceId id) {
     if (cache_.chain(id).size() > pages) {
       begin_survey(id, entries_[id], pages);
     } else {
-      entries_[id].stage = Stage::none;
+      entries_.try_emplace(id);
     }
     it = entries_.find(id);
   }
@@ -53,7 +51,7 @@ bool PrefixFetcher::holds(SequenceId id) {
     if (e.survey->finished.load()) {
       choose(id, e);
     } else if (Clock::now() >= e.deadline) {
-      e.stage = Stage::none;
+      enter(e, Stage::none);
     }
   }
   return e.stage != Stage::none && e.stage != Stage::staged;
@@ -61,7 +59,7 @@ bool PrefixFetcher::holds(SequenceId id) {
 
 void PrefixFetcher::begin_survey(SequenceId id, Entry& e, std::uint32_t device_pages) {
   const std::span<const kvstore::BlockKey> keys = cache_.chain(id).subspan(device_pages);
-  e.stage = Stage::surveying;
+  enter(e, Stage::surveying);
   e.first_page = device_pages;
   e.began = Clock::now();
   e.deadline = e.began + options_.survey_deadline;
@@ -83,7 +81,7 @@ void PrefixFetcher::choose(SequenceId id, Entry& e) {
   e.choice = chooser_.choose(pieces, e.first_page * kPageTokens, known, now_s());
   count(e, pieces);
   if (e.choice.blocks == 0) {
-    e.stage = Stage::none;
+    enter(e, Stage::none);
     if (!pieces.empty()) e.waited_s = seconds_since(e.began);
     return;
   }
@@ -94,7 +92,7 @@ void PrefixFetcher::choose(SequenceId id, Entry& e) {
     covered += piece.blocks;
   }
   e.pages = e.choice.blocks;
-  e.stage = Stage::starting;
+  enter(e, Stage::starting);
 }
 
 void PrefixFetcher::count(const Entry& e, std::span<const kvstore::HitPiece> pieces) const {
@@ -126,7 +124,7 @@ void PrefixFetcher::fill(BlockPlan& plan) {
       start.keys.assign(wanted.begin(), wanted.end());
       e.deadline = Clock::now() + std::chrono::microseconds(start.deadline_us);
       plan.starts.push_back(std::move(start));
-      e.stage = Stage::fetching;
+      enter(e, Stage::fetching);
     } else if (e.stage == Stage::fetching) {
       const kvstore::BlockFetchPtr mine = mover_.find(e.fetch);
       if (mine == nullptr || mine->finished() || Clock::now() >= e.deadline) plan.polls.push_back(e.fetch);
@@ -159,7 +157,7 @@ void PrefixFetcher::settle(Entry& e, const BlockPoll& poll) {
   }
   metrics_.regret_seconds.inc(std::max(0.0, kvstore::regret_s(e.choice, e.waited_s, 0)));
   e.pages = std::min(e.pages, poll.leading);
-  e.stage = e.pages == 0 ? Stage::none : Stage::staged;
+  enter(e, e.pages == 0 ? Stage::none : Stage::staged);
   for (std::uint32_t page = 0; mine != nullptr && page < e.pages; ++page) e.tiers.push_back(mine->tier(page));
   if (e.pages == 0) drops_.push_back(e.fetch);
 }
@@ -195,6 +193,7 @@ PrefixHit PrefixFetcher::admit(SequenceId id, PrefixStory& story) {
     story.recompute_us = static_cast<std::uint64_t>(s * 1e6);
   }
   if (e.stage == Stage::staged) drops_.push_back(e.fetch);
+  enter(it->second, Stage::none);
   entries_.erase(it);
   return hit;
 }
@@ -204,6 +203,7 @@ void PrefixFetcher::forget(SequenceId id) {
   if (it == entries_.end()) return;
   if (it->second.stage == Stage::fetching || it->second.stage == Stage::staged)
     drops_.push_back(it->second.fetch);
+  enter(it->second, Stage::none);
   entries_.erase(it);
 }
 

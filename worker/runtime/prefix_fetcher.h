@@ -52,7 +52,7 @@ class PrefixFetcher {
   void fill(BlockPlan& plan);  // starts, polls, drops
   void polled(const BlockPlan& plan, std::span<const BlockPoll> polls);
   [[nodiscard]] bool owes_drops() const { return !drops_.empty(); }
-  [[nodiscard]] bool waits() const;  // something is under way: look again soon
+  [[nodiscard]] bool waits() const { return held_ > 0; }  // something is under way: look again soon
   void prefilled(std::uint32_t tokens, std::uint32_t first_position, double seconds);
   void publish();  // sizes and states of the tiers, a few times per second
 
@@ -73,7 +73,9 @@ class PrefixFetcher {
   void choose(SequenceId id, Entry& e);
   void count(const Entry& e, std::span<const kvstore::HitPiece> pieces) const;
   void settle(Entry& e, const BlockPoll& poll);
-  [[nodiscard]] std::size_t active() const;
+  // Every change of a stage: keeps held_ and staged_, which are asked for every waiting sequence in every
+  // step.
+  void enter(Entry& e, Stage stage);
   [[nodiscard]] StagedBlocks staged(SequenceId id) const;
 
   kvstore::TieredStore& store_;
@@ -85,6 +87,7 @@ class PrefixFetcher {
   std::map<SequenceId, Entry> entries_;
   std::vector<std::uint32_t> drops_;
   std::uint32_t next_fetch_ = 1;
+  std::size_t held_ = 0, staged_ = 0;  // entries that are surveying, starting or fetching; that are staged
   Time published_{};
 };
 
