@@ -76,7 +76,7 @@ Result<const CpuKernels*> select_kernels(std::string_view name) {
   std::string known;
   for (const KernelCandidate& c : kCandidates) {
     const bool usable = c.kernels && c.runs_here();
-    if (usable && (name.empty() ? !c.by_name_only : name == c.name)) return c.kernels;
+    if (usable && (name.empty() || name == c.name)) return c.kernels;
     if (name == c.name)
       return monitoring::fail(Errc::configuration,
                               "isa " + std::string(name) + ": this machine lacks " + c.needs);

@@ -16,7 +16,6 @@ struct KernelCandidate {
   const CpuKernels* kernels = nullptr;  // null: not built for this architecture
   const char* needs = "";               // CPU features, for messages
   bool (*runs_here)() = nullptr;
-  bool by_name_only = false;  // other bits than the rest (CpuKernels::arithmetic): never chosen unasked
 };
 
 // Best first; the last, scalar, always runs.

@@ -13,10 +13,10 @@ TEST(CpuDispatch, ScalarIsLastAndAlwaysThere) {
   EXPECT_EQ(*select_kernels("scalar"), &kScalarKernels);
 }
 
-TEST(CpuDispatch, NoNameGivesTheFirstThatRunsAndIsNotKeptForItsName) {
+TEST(CpuDispatch, NoNameGivesTheFirstThatRuns) {
   const CpuKernels* best = nullptr;
   for (const KernelCandidate& c : kernel_candidates())
-    if (!best && c.kernels && !c.by_name_only && c.runs_here()) best = c.kernels;
+    if (!best && c.kernels && c.runs_here()) best = c.kernels;
   ASSERT_NE(best, nullptr);
   EXPECT_EQ(*select_kernels(""), best);
 }
