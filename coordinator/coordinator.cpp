@@ -19,6 +19,7 @@
 #include "monitoring/admin_server.h"
 #include "monitoring/log.h"
 #include "monitoring/process_metrics.h"
+#include "transport/control/control_secret.h"
 
 namespace leadline::coordinator {
 
@@ -135,8 +136,8 @@ Result<void> CoordinatorProcess::init() {
   std::signal(SIGPIPE, SIG_IGN);
   health_.set_phase(StartupPhase::loading);
   monitoring::register_process_metrics(registry_, "coordinator");
-  auto secret = read_secret(config_.control_secret_file);
-  if (!secret) return tl::unexpected(secret.error());
+  auto secret = transport::read_control_secret(config_.control_secret_file);
+  if (!secret) return fail(Errc::configuration, secret.error().message);
   if (auto opened = open_services(*secret); !opened) return opened;
   return open_ports();
 }

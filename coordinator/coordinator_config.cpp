@@ -1,13 +1,8 @@
 #include "coordinator/coordinator_config.h"
 
-#include <fstream>
-#include <sstream>
-
 namespace leadline::coordinator {
 
 namespace {
-
-constexpr std::size_t kMinSecretBytes = 16;
 
 bool has_port(const std::string& address) {
   const std::size_t colon = address.rfind(':');
@@ -24,20 +19,6 @@ bool is_loopback_address(const std::string& host_port) {
   std::string host = host_port.substr(0, host_port.rfind(':'));
   if (host.size() > 1 && host.front() == '[') host = host.substr(1, host.size() - 2);
   return host == "localhost" || host == "::1" || host.starts_with("127.");
-}
-
-Result<std::string> read_secret(const std::string& path) {
-  if (path.empty()) return std::string();
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return fail(Errc::configuration, "--control-secret-file " + path + " cannot be read");
-  std::ostringstream text;
-  text << in.rdbuf();
-  std::string secret = text.str();
-  while (!secret.empty() && (secret.back() == '\n' || secret.back() == '\r')) secret.pop_back();
-  if (secret.size() < kMinSecretBytes) {
-    return fail(Errc::configuration, "--control-secret-file " + path + " must hold at least 16 bytes");
-  }
-  return secret;
 }
 
 Result<void> check_config(const CoordinatorConfig& config) {

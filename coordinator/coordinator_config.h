@@ -37,9 +37,6 @@ struct CoordinatorConfig {
 // configuration: names the flag.
 Result<void> check_config(const CoordinatorConfig& config);
 
-// A non-empty secret from a file, without trailing line breaks. "" for no file.
-Result<std::string> read_secret(const std::string& path);
-
 bool is_loopback_address(const std::string& host_port);
 
 }  // namespace leadline::coordinator

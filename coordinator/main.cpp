@@ -6,6 +6,7 @@
 #include "coordinator/coordinator.h"
 #include "coordinator/http/info_handler.h"
 #include "monitoring/log.h"
+#include "transport/control/control_secret.h"
 
 namespace {
 
@@ -78,8 +79,8 @@ Result<CoordinatorParts> make_parts(const CoordinatorConfig& config) {
   } else {
     return tl::unexpected(chat_template.error());
   }
-  auto secret = read_secret(config.control_secret_file);
-  if (!secret) return tl::unexpected(secret.error());
+  auto secret = transport::read_control_secret(config.control_secret_file);
+  if (!secret) return fail(Errc::configuration, secret.error().message);
   FleetOptions options;
   options.workers = config.workers;
   options.workers_dns = config.workers_dns;

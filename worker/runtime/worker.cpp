@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 
 #include "monitoring/admin_server.h"
@@ -16,6 +15,7 @@
 #include "policy/fixed_policy.h"
 #include "transport/collective/bootstrap.h"
 #include "transport/collective/nccl_communicator.h"
+#include "transport/control/control_secret.h"
 #include "worker/compression/delimiters.h"
 #include "worker/model/shard_plan.h"
 #include "worker/model/token_strings.h"
@@ -33,16 +33,6 @@ namespace {
 
 using monitoring::StartupPhase;
 using transport::WorkerPhase;
-
-Result<std::string> read_secret(const std::string& path) {
-  if (path.empty()) return std::string();
-  std::ifstream file(path);
-  std::string secret;
-  if (!std::getline(file, secret) || secret.size() < 16)
-    return monitoring::fail(Errc::configuration,
-                            "--control-secret-file " + path + ": needs one line of at least 16 bytes");
-  return secret;
-}
 
 LinkEnd end_of(transport::Errc code) {
   if (code == transport::Errc::refused) return LinkEnd::refused;
@@ -393,8 +383,8 @@ LeadLimits Rank::lead_limits() const {
 }
 
 Result<void> Rank::lead() {
-  auto secret = read_secret(config_.control_secret_file);
-  if (!secret) return tl::unexpected(secret.error());
+  auto secret = transport::read_control_secret(config_.control_secret_file);
+  if (!secret) return monitoring::fail(Errc::configuration, secret.error().message);
   ControlServiceOptions options;
   options.server.listen = config_.listen;
   options.server.secret = *secret;

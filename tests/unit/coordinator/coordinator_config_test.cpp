@@ -2,9 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdio>
-#include <fstream>
-
 namespace leadline::coordinator {
 namespace {
 
@@ -41,17 +38,6 @@ TEST(CoordinatorConfigTest, RefusesByFlag) {
   refused([](auto& c) { c.workers = {"127.0.0.1:8x"}; }, "HOST:PORT");
   refused([](auto& c) { c.tls_cert = "c"; }, "--tls-cert");
   refused([](auto& c) { c.text_threads = 0; }, "--text-threads");
-}
-
-TEST(CoordinatorConfigTest, SecretsAreTrimmedAndNotShort) {
-  EXPECT_EQ(read_secret("").value(), "");
-  EXPECT_FALSE(read_secret("/nonexistent"));
-  const std::string path = ::testing::TempDir() + "secret";
-  std::ofstream(path) << "0123456789abcdef\n";
-  EXPECT_EQ(read_secret(path).value(), "0123456789abcdef");
-  std::ofstream(path) << "short\n";
-  EXPECT_FALSE(read_secret(path));
-  std::remove(path.c_str());
 }
 
 }  // namespace
