@@ -24,6 +24,8 @@ struct LogitEdit {
 constexpr std::int32_t kMaxChoiceTop = 20;      // top_logprobs that a device lists
 constexpr std::int32_t kMaxChoiceEdits = 8192;  // of one row; rows with more are sampled on the host
 
+constexpr int kProbeTop = 5;
+
 struct TokenChoiceRow {
   std::int32_t logit_row = 0;      // of the logits given
   std::int32_t allowed_vocab = 0;  // ids at or above have no probability
@@ -35,6 +37,8 @@ struct TokenChoiceRow {
   float repetition = 1, frequency = 0, presence = 0;
   std::int32_t top_logprobs = -1;  // -1: no logprob either; at most kMaxChoiceTop
   std::int32_t first_edit = 0;     // filled in by the backend
+  std::int32_t probe = 0;          // 1: the distribution's numbers, too
+  std::int32_t reserved = 0;
   std::uint64_t seed = 0, position = 0;
 };
 
@@ -45,6 +49,10 @@ struct TokenChoice {
   std::int32_t tops = 0;  // how many of the arrays' entries are there
   std::int32_t top_ids[kMaxChoiceTop] = {};
   float top_logprobs[kMaxChoiceTop] = {};
+  // With `probe`, of the allowed logits before edits, x = logit - probe_top[0]:
+  float probe_top[kProbeTop] = {};  // the largest, descending; -inf: fewer
+  float drawn = 0;                  // the token's own logit
+  double mass = 0, weighted = 0;    // sum of e^x and of x e^x
 };
 
 // Features of a row of logits, for exit policies: descending logits, ties by smaller id.

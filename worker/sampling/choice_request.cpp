@@ -70,11 +70,11 @@ bool append_choice(const SamplingRow& row, const SamplingParams& params, std::in
   return true;
 }
 
-SampledRow sampled_of(const TokenChoice& choice, const SamplingParams& params) {
+SampledRow sampled_of(const TokenChoice& choice, bool logprobs) {
   SampledRow row;
   row.token = choice.token;
   row.no_candidate = choice.no_candidate != 0;
-  if (params.top_logprobs < 0 || row.no_candidate) return row;
+  if (!logprobs || row.no_candidate) return row;
   row.logprob = choice.logprob;
   for (std::int32_t i = 0; i < choice.tops; ++i)
     row.top_logprobs.emplace_back(choice.top_ids[i], choice.top_logprobs[i]);

@@ -15,6 +15,6 @@ namespace leadline::worker {
 bool append_choice(const SamplingRow& row, const SamplingParams& params, std::int32_t logit_row,
                    std::vector<TokenChoiceRow>& rows, std::vector<LogitEdit>& edits);
 
-SampledRow sampled_of(const TokenChoice& choice, const SamplingParams& params);
+SampledRow sampled_of(const TokenChoice& choice, bool logprobs);
 
 }  // namespace leadline::worker

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <functional>
 #include <numeric>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -52,7 +53,7 @@ struct Bench {
   }
 };
 
-void products(Bench& b, DType format) {
+void products(Bench& b, DType format, const std::string& note = "") {
   std::vector<float> values(static_cast<std::size_t>(2 * kFfn * kHidden));
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 997) * 1e-3F - 0.5F;
   const auto pack = [&](std::int64_t n, std::int64_t k, int slices) {
@@ -86,7 +87,7 @@ void products(Bench& b, DType format) {
       }
     });
     b.backend->end_step();
-    const std::string stage = "products of 4 layers, " + std::string(transport::name_of(format));
+    const std::string stage = "products of 4 layers, " + std::string(transport::name_of(format)) + note;
     b.report(stage.c_str(), rows, s, bytes, 2 * weights * static_cast<double>(rows));
   }
 }
@@ -122,6 +123,46 @@ void attention(Bench& b, std::int32_t sequences, std::int32_t rows, std::int32_t
   b.report(stage.c_str(), all, s, bytes, 4 * seen * kHeads * kDim);
 }
 
+// What rank invariance (X2) costs on one GPU: slices against whole products, and the tree over gathered
+// partials where an all-reduce would have summed on its way. The collectives themselves need several GPUs:
+// all_gather of R partials moves R times what an all-reduce's result holds.
+void rank_invariance(Bench& b) {
+  for (const int ranks : {2, 4, 8}) {
+    for (const std::int64_t rows : {1, 64, 512}) {
+      const FloatMatrix residual = b.at(rows, kHidden, 0);
+      const std::span<const float> partials(b.at(rows, kHidden, 128).data,
+                                            static_cast<std::size_t>(ranks * rows * kHidden));
+      const double s = b.seconds(20, [&] { b.backend->add_partials(partials, ranks, {}, residual); });
+      b.report(("tree over " + std::to_string(ranks) + " ranks' partials").c_str(), rows, s,
+               static_cast<double>(rows * kHidden * 4 * (ranks + 2)), 0);
+    }
+  }
+}
+
+// 128,256 ids: tokens chosen on the device, and what copying the logits would take.
+void sampling(Bench& b) {
+  constexpr std::int64_t kVocab = 128'256;
+  for (const std::int64_t rows : {1, 16, 64}) {
+    const FloatMatrix logits = b.at(rows, kVocab, 0);
+    std::vector<TokenChoiceRow> asked(static_cast<std::size_t>(rows));
+    for (std::size_t i = 0; i < asked.size(); ++i) {
+      asked[i].logit_row = static_cast<std::int32_t>(i);
+      asked[i].allowed_vocab = kVocab;
+      asked[i].top_p = 0.9F;
+      asked[i].top_k = 50;
+      asked[i].min_p_edge = 1;
+    }
+    std::vector<TokenChoice> out(asked.size());
+    const double bytes = static_cast<double>(rows * kVocab * 4);
+    b.report("sampling, top-k 50, top-p 0.9", rows,
+             b.seconds(10, [&] { b.backend->choose_tokens(logits, asked, {}, out); }), bytes, 0);
+    std::vector<float> host(static_cast<std::size_t>(rows * kVocab));
+    b.report("logits to the host", rows,
+             b.seconds(10, [&] { b.backend->download(host.data(), logits.data, rows * kVocab * 4); }), bytes,
+             0);
+  }
+}
+
 int run() {
   auto device = open_device(0);
   if (!device) return std::printf("%s\n", device.error().message.c_str()), 1;
@@ -140,6 +181,17 @@ int run() {
   attention(b, 64, 1, 4096, DType::fp8);
   attention(b, 1, 1, 32768, DType::bf16);
   attention(b, 1, 512, 4096, DType::bf16);
+  sampling(b);
+  rank_invariance(b);
+  b.memory.reset();
+  b.backend.reset();
+  auto again = open_device(0);
+  if (!again) return std::printf("%s\n", again.error().message.c_str()), 1;
+  BackendOptions whole;
+  whole.rank_invariant = false;
+  b.backend = std::move(*CudaBackend::create(std::move(*again), whole));
+  b.memory = std::move(*b.backend->allocate(std::int64_t{768} << 20, "bench"));
+  products(b, DType::bf16, ", without rank invariance");
   return 0;
 }
 

@@ -226,15 +226,20 @@ LEADLINE_DEVICE float edited(float logit, const LogitEdit& edit, const TokenChoi
   return finite_logit(logit, l);
 }
 
-// The working copy: masked ids and NaN absent, the rest finite; then the edits, a thread for each id.
-LEADLINE_DEVICE void prepare_logits(const ChooseArgs& a, const TokenChoiceRow& row, float* to,
-                                    std::int32_t count) {
+// The working copy: masked ids and NaN absent, the rest finite.
+LEADLINE_DEVICE void mask_logits(const ChooseArgs& a, const TokenChoiceRow& row, float* to,
+                                 std::int32_t count) {
   const float* from = a.logits + static_cast<std::int64_t>(row.logit_row) * a.stride;
   for (std::int32_t i = thread_index(); i < count; i += kChoiceThreads) {
     const float l = from[i];
     to[i] = l == l ? (l < kLargestFloat ? l : kLargestFloat) : minus_infinity();
   }
   block_barrier();
+}
+
+// A thread for each id.
+LEADLINE_DEVICE void edit_logits(const ChooseArgs& a, const TokenChoiceRow& row, float* to,
+                                 std::int32_t count) {
   const LogitEdit* edits = a.edits + row.first_edit;
   for (std::int32_t e = thread_index(); e < row.edits; e += kChoiceThreads) {
     const std::int32_t id = edits[e].id;
@@ -306,20 +311,49 @@ LEADLINE_DEVICE std::int32_t sample_row(const ChoiceRow& row, const TokenChoiceR
   return noisy_argmax(row, asked, k, p, scratch);
 }
 
+// The next id in the order after `before` (id -1: the first), its value as the score.
+LEADLINE_DEVICE Candidate next_in_order(const ChoiceRow& row, Candidate before, double* scratch) {
+  Candidate next{0, -1};
+  for (std::int32_t i = thread_index(); i < row.count; i += kChoiceThreads) {
+    const float l = row.logits[i];
+    if (l == minus_infinity()) continue;
+    if (before.id >= 0 && (l > before.score || (l == before.score && i <= before.id))) continue;
+    take_better(next, l, i);
+  }
+  return block_best(next, scratch);
+}
+
+// What the row's distribution says before edits; the drawn token's logit follows at the end.
+LEADLINE_DEVICE void probe_row(const ChoiceRow& row, TokenChoice& out, double* scratch) {
+  Candidate top{0, -1};
+  bool more = true;
+  float first = minus_infinity();
+  for (int k = 0; k < kProbeTop; ++k) {
+    if (more) top = next_in_order(row, top, scratch);
+    more = more && top.id >= 0;
+    const float value = more ? static_cast<float>(top.score) : minus_infinity();
+    if (k == 0) first = value;
+    if (thread_index() == 0) out.probe_top[k] = value;
+  }
+  double sums[2] = {0, 0};
+  for (std::int32_t i = thread_index(); i < row.count; i += kChoiceThreads) {
+    const float x = row.logits[i] - first;
+    if (!(x > -80.0f)) continue;
+    const float e = exponential(x);
+    sums[0] += e;
+    sums[1] += static_cast<double>(x) * e;
+  }
+  block_sums<2>(sums, scratch);
+  if (thread_index() == 0) out.mass = sums[0], out.weighted = sums[1];
+}
+
 // The likeliest ids and their logprobs, one after the other.
 LEADLINE_DEVICE void list_tops(const ChoiceRow& row, double log_sum, std::int32_t wanted, TokenChoice& out,
                                double* scratch) {
   Candidate before{0, -1};
   std::int32_t found = 0;
   for (; found < wanted && found < kMaxChoiceTop; ++found) {
-    Candidate next{0, -1};
-    for (std::int32_t i = thread_index(); i < row.count; i += kChoiceThreads) {
-      const float l = row.logits[i];
-      if (l == minus_infinity()) continue;
-      if (before.id >= 0 && (l > before.score || (l == before.score && i <= before.id))) continue;
-      take_better(next, l, i);
-    }
-    before = block_best(next, scratch);
+    before = next_in_order(row, before, scratch);
     if (before.id < 0) break;
     if (thread_index() == 0) {
       out.top_ids[found] = before.id;
@@ -336,8 +370,10 @@ LEADLINE_DEVICE void choose_token(const ChooseArgs& a) {
   auto* scratch = reinterpret_cast<double*>(shared_floats());
   const std::int32_t count = asked.allowed_vocab < a.vocab ? asked.allowed_vocab : a.vocab;
   float* logits = a.work + static_cast<std::int64_t>(block_x()) * a.vocab;
-  prepare_logits(a, asked, logits, count);
+  mask_logits(a, asked, logits, count);
   ChoiceRow row{logits, count, 0.0f, asked.temperature};
+  if (asked.probe != 0) probe_row(row, out, scratch);
+  edit_logits(a, asked, logits, count);
   Candidate likeliest{0, -1};
   for (std::int32_t i = thread_index(); i < count; i += kChoiceThreads)
     if (logits[i] != minus_infinity()) take_better(likeliest, logits[i], i);
@@ -358,6 +394,7 @@ LEADLINE_DEVICE void choose_token(const ChooseArgs& a) {
   const std::int32_t token = asked.temperature > 0 ? sample_row(row, asked, scratch) : likeliest.id;
   if (thread_index() != 0) return;
   out.token = token;
+  out.drawn = a.logits[static_cast<std::int64_t>(asked.logit_row) * a.stride + token];
   if (asked.top_logprobs >= 0)
     out.logprob = static_cast<float>(static_cast<double>(logits[token]) - row.top - log_sum);
 }

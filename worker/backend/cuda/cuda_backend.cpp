@@ -75,6 +75,8 @@ Result<std::unique_ptr<KvPool>> CudaBackend::allocate_kv(std::uint32_t units, st
                                                          DType dtype) {
   auto pool = CudaKvPool::create(*arena_, units, head_dim, dtype);
   if (!pool) return tl::unexpected(pool.error());
+  ++pools_made_;  // another pool may lie where one was
+  graphs_.clear();
   const UnitMemory memory = (*pool)->memory();
   if (units > 0) runtime_->fill(memory.base, 0, memory.unit_bytes * std::int64_t{units}, stream_.get());
   if (options_.log) options_.log("cuda memory: " + arena_->table());
@@ -142,7 +144,7 @@ Result<std::unique_ptr<PackedMatrix>> CudaBackend::pack(std::span<const WeightPa
 void* CudaBackend::grow(Scratch& scratch, std::int64_t bytes) {
   if (scratch.piece.bytes() >= bytes) return scratch.piece.data();
   LEADLINE_CHECK(!capturing_, "scratch grows outside of recorded steps only");
-  graphs_.clear();  // they hold the old address
+  for (auto& [key, recorded] : graphs_) recorded.graph = Graph();  // they hold the old address
   scratch.piece = ArenaPiece();
   auto taken = arena_->take(bytes + bytes / 4, scratch.what);
   if (!taken && options_.log) options_.log(taken.error().message);
@@ -201,7 +203,7 @@ Result<void> CudaBackend::run_recorded(std::uint64_t tag, const std::function<Re
   if (!recordable) return body();
   const SplitChoice splits = choose_splits(
       layout_.longest_slots, std::int64_t{layout_.tiles} * step_kv_heads_, 1, info_.multiprocessors);
-  const GraphKey key{tag,           layout_.rows,     layout_.sequences, layout_.logit_rows,
+  const GraphKey key{tag,           pools_made_,      layout_.rows, layout_.sequences, layout_.logit_rows,
                      layout_.tiles, splits.max_splits};
   const auto found = graphs_.find(key);
   if (found == graphs_.end() && graphs_.size() >= kMaxGraphs) return body();

@@ -79,7 +79,11 @@ class CudaBackend final : public Backend {
 
   [[nodiscard]] Runtime& runtime() { return *runtime_; }
   [[nodiscard]] std::string memory_table() const { return arena_->table(); }
-  [[nodiscard]] std::size_t recorded_steps() const { return graphs_.size(); }
+  [[nodiscard]] std::size_t recorded_steps() const {
+    std::size_t count = 0;
+    for (const auto& [key, recorded] : graphs_) count += recorded.graph ? 1 : 0;
+    return count;
+  }
 
  private:
   struct Scratch {
@@ -104,8 +108,12 @@ class CudaBackend final : public Backend {
     ProductClass product_class;
   };
   // Everything that a recorded step bakes in.
-  using GraphKey =
-      std::tuple<std::uint64_t, std::int32_t, std::int32_t, std::int32_t, std::int32_t, std::int32_t>;
+  struct GraphKey {
+    std::uint64_t tag = 0;   // what the body does, on which pool
+    std::int64_t pools = 0;  // pools made and gone so far: a record holds a pool's addresses and geometry
+    std::int32_t rows = 0, sequences = 0, logit_rows = 0, tiles = 0, max_splits = 0;
+    auto operator<=>(const GraphKey&) const = default;
+  };
   struct Recorded {
     int runs = 0;
     Graph graph;
@@ -161,6 +169,7 @@ class CudaBackend final : public Backend {
   bool tables_known_ = false;                        // the image on the device has the step's tiles
   std::int32_t step_kv_heads_ = 0, step_group_ = 0;  // of the model, known from its first attention
   std::map<GraphKey, Recorded> graphs_;
+  std::int64_t pools_made_ = 0;
 };
 
 constexpr std::size_t kMaxGraphs = 256;  // recorded steps kept; beyond, steps run as they are

@@ -48,6 +48,8 @@ std::vector<CudaBackend::ClassRun> CudaBackend::runs_of(std::int64_t rows) const
     else
       runs.push_back({s.first_row, s.rows, of});
   }
+  // Rows of no sequence pad a recorded step; they go with the last run.
+  if (!runs.empty()) runs.back().rows = rows - runs.back().first;
   return runs;
 }
 

@@ -360,6 +360,7 @@ LEADLINE_DEVICE void write_lse(float* lse, std::int64_t at, WalkState state) {
 template <class Page, int kVectors>
 LEADLINE_DEVICE void attention_walk(const AttentionArgs& a) {
   const TileWords tile = reinterpret_cast<const TileWords*>(a.step.words + a.step.tiles_at)[block_x()];
+  if (tile.rows == 0) return;  // padding of a recorded step
   const SequenceWords& s = sequence_of(a.step, static_cast<std::uint32_t>(tile.sequence));
   const int dim = a.head_dim;
   TileView view{block_y(), tile.row, tile.heads, tile.rows * tile.heads, a.window, 0, 0};

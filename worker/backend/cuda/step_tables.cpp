@@ -5,6 +5,7 @@
 
 #include "monitoring/check.h"
 #include "worker/backend/cuda/kernel_select.h"
+#include "worker/backend/step_bucket.h"
 
 namespace leadline::worker::cuda {
 
@@ -50,8 +51,14 @@ SequenceWords StepTables::place(const SequenceRows& s, std::int32_t kv_heads, St
 
 StepLayout StepTables::build(const StepRows& step, std::int32_t kv_heads, int group) {
   StepLayout layout;
-  words_.assign(step.sequences.size() * kSequenceWords, 0);
-  layout.sequences = static_cast<std::int32_t>(step.sequences.size());
+  const bool decode = std::all_of(step.sequences.begin(), step.sequences.end(),
+                                  [](const SequenceRows& s) { return s.decode; });
+  const auto padded = [&](std::size_t count) {
+    return decode && count > 0 ? step_bucket(static_cast<std::int32_t>(count))
+                               : static_cast<std::int32_t>(count);
+  };
+  layout.sequences = padded(step.sequences.size());
+  words_.assign(static_cast<std::size_t>(layout.sequences) * kSequenceWords, 0);
   for (const SequenceRows& s : step.sequences) layout.rows = std::max(layout.rows, s.first_row + s.rows);
   layout.rows = std::max(layout.rows, static_cast<std::int32_t>(step.tokens.size()));
   std::vector<std::uint32_t> owners(static_cast<std::size_t>(layout.rows), kNone);
@@ -65,7 +72,8 @@ StepLayout StepTables::build(const StepRows& step, std::int32_t kv_heads, int gr
   layout.logit_rows_at = append(words_, step.logit_rows.data(), step.logit_rows.size_bytes());
   layout.logit_rows = static_cast<std::int32_t>(step.logit_rows.size());
   if (group > 0) {
-    const std::vector<TileWords> tiles = attention_tiles(step.sequences, group);
+    std::vector<TileWords> tiles = attention_tiles(step.sequences, group);
+    tiles.resize(static_cast<std::size_t>(padded(tiles.size())), TileWords{0, 0, 0, 0, 1});
     layout.tiles_at = append(words_, tiles.data(), tiles.size() * sizeof(TileWords));
     layout.tiles = static_cast<std::int32_t>(tiles.size());
     layout.widest_tile = widest_tile(tiles);

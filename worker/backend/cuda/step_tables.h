@@ -25,6 +25,7 @@ struct StepLayout {
 
 class StepTables {
  public:
+  // A step of decode rows only is padded to step_bucket: sequences without rows, tiles without vectors.
   // `group`: query heads of a KV head; 0 leaves the tiles out. The words stay valid until the next call.
   StepLayout build(const StepRows& step, std::int32_t kv_heads, int group);
   [[nodiscard]] std::span<const std::uint32_t> words() const { return words_; }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
@@ -57,6 +58,7 @@ class CudaChoice : public testing::Test {
     const auto bytes = static_cast<std::int64_t>(all.size() * 4);
     auto buffer = std::move(*backend_->allocate(bytes, "logits"));
     backend_->upload(buffer->data(), all.data(), bytes);
+    for (std::size_t i = 0; i < rows.size(); i += 5) rows[i].probe = 1;
     std::vector<TokenChoice> got(cases.size());
     ASSERT_TRUE(backend_->choose_tokens(
         ConstFloatMatrix(static_cast<const float*>(buffer->data()), static_cast<std::int64_t>(cases.size()),
@@ -65,7 +67,7 @@ class CudaChoice : public testing::Test {
     SamplerScratch scratch;
     for (std::size_t i = 0; i < cases.size(); ++i) {
       const SampledRow host = sample(cases[i].row(), cases[i].params, scratch);
-      const SampledRow device = sampled_of(got[i], cases[i].params);
+      const SampledRow device = sampled_of(got[i], cases[i].params.top_logprobs >= 0);
       EXPECT_EQ(device.no_candidate, host.no_candidate) << "case " << i;
       EXPECT_EQ(device.token, host.token) << "case " << i;
       EXPECT_NEAR(device.logprob, host.logprob, 1e-6 * (1 + std::fabs(host.logprob))) << "case " << i;
@@ -75,8 +77,28 @@ class CudaChoice : public testing::Test {
         EXPECT_NEAR(device.top_logprobs[t].second, host.top_logprobs[t].second,
                     1e-6 * (1 + std::fabs(host.top_logprobs[t].second)));
       }
+      if (rows[i].probe != 0 && !host.no_candidate) expect_probe(cases[i], got[i]);
       ++compared_;
     }
+  }
+  // The numbers of the allowed logits before edits.
+  static void expect_probe(const Case& c, const TokenChoice& got) {
+    std::vector<float> allowed;
+    for (std::int32_t i = 0; i < c.allowed; ++i) {
+      const float l = c.logits[static_cast<std::size_t>(i)];
+      if (l > -kInf) allowed.push_back(std::min(l, std::numeric_limits<float>::max()));
+    }
+    std::sort(allowed.rbegin(), allowed.rend());
+    double mass = 0, weighted = 0;
+    for (const float l : allowed) {
+      const double x = static_cast<double>(l) - allowed[0];
+      mass += std::exp(x);
+      weighted += x > -80 ? x * std::exp(x) : 0;
+    }
+    allowed.resize(std::max<std::size_t>(allowed.size(), kProbeTop), -kInf);
+    for (int k = 0; k < kProbeTop; ++k) EXPECT_EQ(got.probe_top[k], allowed[static_cast<std::size_t>(k)]);
+    EXPECT_NEAR(got.mass, mass, 1e-5 * mass);
+    EXPECT_NEAR(got.weighted, weighted, 1e-5 * (1 + std::fabs(weighted)));
   }
   std::unique_ptr<Backend> backend_;
   int compared_ = 0;
