@@ -10,6 +10,7 @@
 #include "deploy/cli/doctor.h"
 #include "deploy/cli/doctor_probes.h"
 #include "deploy/cli/engine_bench.h"
+#include "deploy/cli/kv_command.h"
 #include "deploy/cli/policy_command.h"
 #include "deploy/cli/supervisor.h"
 #include "monitoring/process_metrics.h"
@@ -51,6 +52,8 @@ int main(int argc, char** argv) {
   CLI::App* policy_command =
       app.add_subcommand("policy", "Exit policies: record, train, judge, look at them");
   const auto run_policy = leadline::deploy::add_policy_command(*policy_command);
+  CLI::App* kv_command = app.add_subcommand("kv", "The KV store: access logs and eviction");
+  const auto run_kv = leadline::deploy::add_kv_command(*kv_command);
   app.add_subcommand("test", "Build what is missing and run the tests (./leadline test [--full])");
   app.add_subcommand("help", "This text");
   CLI11_PARSE(app, argc, argv);
@@ -60,6 +63,7 @@ int main(int argc, char** argv) {
   if (policy_command->parsed()) return run_policy();
   if (app.got_subcommand("bench")) return run_bench_serve(bench);
   if (app.got_subcommand("doctor")) return run_doctor(doctor);
+  if (kv_command->parsed()) return run_kv();
   if (app.got_subcommand("test")) {
     std::fputs("leadline: tests are run by the script at the root of the tree: ./leadline test\n", stderr);
     return 2;

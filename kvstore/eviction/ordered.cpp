@@ -44,6 +44,13 @@ void OrderedEviction::erase(const BlockKey& key) {
   if (Entry* entry = chains_.find(key)) remove(key, *entry);
 }
 
+std::vector<BlockKey> OrderedEviction::oldest(std::size_t count) const {
+  std::vector<BlockKey> keys;
+  for (auto it = leaves_.begin(); it != leaves_.end() && keys.size() < count; ++it)
+    keys.push_back(*(*it)->key);
+  return keys;
+}
+
 std::optional<BlockKey> OrderedEviction::evict(double) {
   if (chains_.size() == 0) return std::nullopt;
   // No leaf: keys that name each other in a circle. SHA-256 makes none; a damaged index must not stop a tier.

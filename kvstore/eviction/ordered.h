@@ -6,6 +6,7 @@
 
 #include <set>
 #include <utility>
+#include <vector>
 
 #include "kvstore/eviction/chains.h"
 
@@ -24,6 +25,7 @@ class OrderedEviction final : public EvictionPolicy {
   [[nodiscard]] std::uint64_t bytes() const override { return chains_.bytes(); }
   [[nodiscard]] std::size_t entries() const override { return chains_.size(); }
   [[nodiscard]] std::string_view name() const override { return kind_ == Kind::lru ? "lru" : "gdsf"; }
+  [[nodiscard]] std::vector<BlockKey> oldest(std::size_t count) const;  // the next `count` leaves, in order
 
  private:
   struct Entry {
