@@ -31,9 +31,10 @@ std::vector<ReplayResult> all_policies(const std::vector<kvstore::AccessRecord>&
                                        std::uint64_t capacity, std::size_t from,
                                        const kvstore::ReuseRanker* ranker) {
   std::vector<ReplayResult> results = {kvstore::replay_belady(records, capacity, from)};
-  for (const char* name : {"lru", "s3fifo", "gdsf"}) {
+  for (const char* name : {"lru", "s3fifo", "s3fifo10", "gdsf"}) {
     auto policy = kvstore::make_eviction(name, capacity);
     results.push_back(kvstore::replay(records, *policy, capacity, from));
+    results.back().policy = name;
   }
   if (ranker != nullptr) {
     kvstore::RankedEviction policy({.capacity_bytes = capacity, .shadow = false}, *ranker, now_us);
@@ -60,9 +61,18 @@ nlohmann::json to_json(const ReplayResult& r, double share, std::uint64_t capaci
 
 }  // namespace
 
+void add_workload_flag(CLI::App& command, KvReplayOptions& o) {
+  command
+      .add_option("--workload", o.workload,
+                  "A generated log instead: chat, prefixes (shared by many), scans (of documents that never "
+                  "return), loop (a batch job beside chats)")
+      ->check(CLI::IsMember(
+          std::vector<std::string>(std::begin(kvstore::kWorkloads), std::end(kvstore::kWorkloads))));
+}
+
 void add_kv_replay_flags(CLI::App& command, KvReplayOptions& o) {
   command.add_option("log", o.log, "Access log of a store (its newest file)");
-  command.add_flag("--generate", o.generate, "A generated chat workload instead of a log");
+  add_workload_flag(command, o);
   command.add_option("--save", o.save, "Write the records to this file as an access log");
   command.add_option("--seed", o.seed, "Of the generated workload");
   command.add_option("--hours", o.hours, "Of the generated workload")->check(CLI::Range(0.01, 1000.0));
@@ -75,15 +85,14 @@ void add_kv_replay_flags(CLI::App& command, KvReplayOptions& o) {
 }
 
 bool read_records(const KvReplayOptions& o, std::vector<kvstore::AccessRecord>& records) {
-  if (o.generate == !o.log.empty()) {
-    std::fprintf(stderr, "leadline kv: name a log, or --generate\n");
+  if (o.workload.empty() == o.log.empty()) {
+    std::fprintf(stderr, "leadline kv: name a log, or a --workload\n");
     return false;
   }
-  if (o.generate) {
-    kvstore::ChatTraceOptions trace;
-    trace.seed = o.seed;
-    trace.seconds = o.hours * 3600;
-    records = kvstore::chat_trace(trace);
+  if (auto trace = kvstore::workload(o.workload)) {
+    trace->seed = o.seed;
+    trace->seconds = o.hours * 3600;
+    records = kvstore::chat_trace(*trace);
   } else {
     auto log = kvstore::read_access_log(o.log);
     if (!log) {

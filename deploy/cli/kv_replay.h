@@ -15,9 +15,9 @@ class App;
 namespace leadline::deploy {
 
 struct KvReplayOptions {
-  std::string log;        // a file that the store wrote (--kv-access-log), with its older ones
-  bool generate = false;  // a chat workload instead
-  std::string save;       // where to write the generated log
+  std::string log;       // a file that the store wrote (--kv-access-log), with its older ones
+  std::string workload;  // a generated one instead: kvstore::kWorkloads
+  std::string save;      // where to write the generated log
   std::uint64_t seed = 1;
   double hours = 4;
   std::vector<double> capacity_shares = {0.02, 0.05, 0.1, 0.2, 0.4};  // of the log's distinct bytes
@@ -25,6 +25,7 @@ struct KvReplayOptions {
   double warm_share = 0.25;                                           // of the records, not counted
   bool json = false;
 };
+void add_workload_flag(CLI::App& command, KvReplayOptions& options);
 void add_kv_replay_flags(CLI::App& command, KvReplayOptions& options);
 int run_kv_replay(const KvReplayOptions& options);  // exit status
 

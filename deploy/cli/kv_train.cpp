@@ -33,7 +33,7 @@ double microseconds_per_eviction(const policy::EvictionRanker& ranker) {
 
 void add_kv_train_flags(CLI::App& command, KvTrainOptions& o) {
   command.add_option("log", o.source.log, "Access log of a store (its newest file)");
-  command.add_flag("--generate", o.source.generate, "A generated chat workload instead of a log");
+  add_workload_flag(command, o.source);
   command.add_option("--seed", o.source.seed, "Of the generated workload");
   command.add_option("--hours", o.source.hours, "Of the generated workload")->check(CLI::Range(0.01, 1000.0));
   command.add_option("-o,--output", o.output, "Where the ranker goes")->required();

@@ -10,7 +10,7 @@
 namespace leadline::deploy {
 
 struct KvTrainOptions {
-  KvReplayOptions source;  // log or --generate
+  KvReplayOptions source;  // log or --workload
   std::string output;
   double train_share = 0.6;     // of the records; the rest is held out
   double capacity_share = 0.1;  // of the distinct bytes

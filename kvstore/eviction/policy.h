@@ -1,8 +1,9 @@
 #pragma once
 // EvictionPolicy: which block leaves a tier next. A value machine: the same calls give the same answers, time
 // is an argument, bytes are numbers. Not the store of the bytes (tiers), not a clock, not I/O. Named by
-// string: "s3fifo" (the default), "lru", "gdsf"; a learned one is eviction/ranked.h.
-// Thread: none of its own; the tier that owns it calls it under whatever guards the tier.
+// string: "s3fifo" (the default; decision 0037), "s3fifo10" (with the paper's tenth), "lru", "gdsf"; a
+// learned one is eviction/ranked.h. Thread: none of its own; the tier that owns it calls it under whatever
+// guards the tier.
 //
 // How a tier uses it: insert(new block), then while (bytes() > capacity) drop the block that evict() names.
 // The new block may be the one named (then the policy did not want it).

@@ -144,6 +144,8 @@ bool S3Fifo::forget(const BlockKey& key) {
 
 std::unique_ptr<EvictionPolicy> make_eviction(std::string_view name, std::uint64_t capacity_bytes) {
   if (name == "s3fifo") return std::make_unique<S3Fifo>(S3FifoOptions{.capacity_bytes = capacity_bytes});
+  if (name == "s3fifo10")
+    return std::make_unique<S3Fifo>(S3FifoOptions{.capacity_bytes = capacity_bytes, .small_share = 0.1});
   if (name == "lru") return std::make_unique<OrderedEviction>(OrderedEviction::Kind::lru);
   if (name == "gdsf") return std::make_unique<OrderedEviction>(OrderedEviction::Kind::gdsf);
   return nullptr;

@@ -19,7 +19,8 @@ namespace leadline::kvstore {
 
 struct S3FifoOptions {
   std::uint64_t capacity_bytes = 0;
-  double small_share = 0.1;        // of the capacity: the small queue's target
+  double small_share = 0.5;  // of the capacity: the small queue's target; the paper's 0.1 is for objects
+                             // that are looked for at once, a chat's blocks wait for its next turn
   std::uint32_t promote_uses = 1;  // uses after insertion that lift a block into the main queue
   double ghost_share = 0.9;        // of the capacity, in bytes of the blocks whose keys are remembered
 };

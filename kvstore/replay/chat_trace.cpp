@@ -34,6 +34,7 @@ class Sessions {
       else
         session(t);
     }
+    batch_job();
     std::stable_sort(turns_.begin(), turns_.end(),
                      [](const Turn& a, const Turn& b) { return a.time_s < b.time_s; });
     return std::move(turns_);
@@ -52,6 +53,17 @@ class Sessions {
     grow(chain, blocks(o_.document_blocks_mean), ++session_ << 20);
     const std::size_t known = chain.size();
     turns_.push_back({t, std::move(chain), known});
+  }
+  void batch_job() {
+    std::vector<std::size_t> lengths;
+    for (int i = 0; i < o_.loop_documents; ++i) lengths.push_back(blocks(o_.document_blocks_mean));
+    std::size_t next = 0;
+    for (double t = o_.loop_gap_s; !lengths.empty() && t < o_.seconds; t += o_.loop_gap_s) {
+      std::vector<std::uint64_t> chain;
+      grow(chain, lengths[next], (std::uint64_t{1} << 60) + next);
+      turns_.push_back({t, chain, chain.size()});
+      next = (next + 1) % lengths.size();
+    }
   }
   void session(double t) {
     const double draw = uniform() * zipf_.back();
@@ -83,6 +95,31 @@ class Sessions {
 };
 
 }  // namespace
+
+std::optional<ChatTraceOptions> workload(std::string_view name) {
+  ChatTraceOptions o;
+  if (name == "chat") return o;
+  if (name == "prefixes") {
+    o.one_off_share = 0.05;
+    o.system_prompts = 400;
+    o.zipf = 0.9;
+    o.system_blocks_mean = 80;
+    o.turns_mean = 1.2;
+    o.user_blocks_mean = 3;
+    o.answer_blocks_mean = 6;
+    return o;
+  }
+  if (name == "scans") {
+    o.one_off_share = 0.6;
+    o.document_blocks_mean = 250;
+    return o;
+  }
+  if (name == "loop") {
+    o.loop_documents = 60;
+    return o;
+  }
+  return std::nullopt;
+}
 
 std::vector<AccessRecord> chat_trace(const ChatTraceOptions& options) {
   std::vector<AccessRecord> records;

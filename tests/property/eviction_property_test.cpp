@@ -112,7 +112,7 @@ void run(const char* name, std::uint32_t seed) {
 }
 
 TEST(EvictionProperty, LawsHoldForEveryPolicy) {
-  for (const char* name : {"lru", "s3fifo", "gdsf"})
+  for (const char* name : {"lru", "s3fifo", "s3fifo10", "gdsf"})
     for (int seed = 0; seed < rounds(60); ++seed) run(name, static_cast<std::uint32_t>(seed));
 }
 
@@ -179,7 +179,7 @@ TEST(EvictionProperty, S3FifoIsThePapersOnFlatBlocks) {
   for (int seed = 0; seed < rounds(20); ++seed) {
     std::mt19937 rng(static_cast<std::uint32_t>(seed));
     const std::size_t capacity = 20 + rng() % 50;
-    S3Fifo ours({.capacity_bytes = capacity * 64});
+    S3Fifo ours({.capacity_bytes = capacity * 64, .small_share = 0.1});
     PlainS3Fifo plain{capacity, 0, 0, {}, {}, {}, {}};
     plain.small_target = (capacity + 9) / 10;
     plain.ghost_limit = capacity * 9 / 10;

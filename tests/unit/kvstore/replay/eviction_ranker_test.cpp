@@ -34,7 +34,8 @@ EvictionRanker trained() {
 TEST(EvictionTraining, LearnsAndIsRepeatable) {
   const auto result = train_eviction(learnable(4000, 1), {.horizon_s = 3600});
   ASSERT_TRUE(result.has_value());
-  EXPECT_LT(result->loss, 0.1 * result->constant_loss);
+  // The step from 10 s to 2000 s at one value of a feature is what is left: 0.16 of the constant's error.
+  EXPECT_LT(result->loss, 0.25 * result->constant_loss);
   const EvictionRanker ranker(result->network, "");
   double wrong = 0;
   for (const EvictionSample& s : learnable(500, 2))

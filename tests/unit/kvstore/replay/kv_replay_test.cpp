@@ -112,27 +112,30 @@ TEST(Replay, BeladyKeepsWhatComesSoonest) {
   EXPECT_EQ(replay(records, *lru, 200).hits, 0U);
 }
 
-TEST(Replay, OnChatTracesBeladyBoundsAllAndS3FifoBeatsLru) {
-  for (std::uint64_t seed : {1, 2}) {
-    ChatTraceOptions options;
-    options.seed = seed;
-    options.seconds = 3600;
+// What the default was chosen by (decision 0037): over every workload, close to the best of the others, and
+// never as far behind it as LRU and the paper's S3-FIFO are at times.
+TEST(Replay, OnEveryWorkloadBeladyBoundsAllAndTheDefaultIsNearTheBest) {
+  for (const std::string_view name : kWorkloads) {
+    SCOPED_TRACE(name);
+    ChatTraceOptions options = *workload(name);
+    options.seconds = 1500;
     const auto records = chat_trace(options);
     ASSERT_GT(records.size(), 1000U);
     EXPECT_EQ(records, chat_trace(options)) << "the same seed, the same trace";
     const auto capacity = static_cast<std::uint64_t>(0.1 * static_cast<double>(footprint_bytes(records)));
     const double mark = replay_belady(records, capacity).saved_s;
-    double saved[3];
-    int i = 0;
-    for (const char* name : {"lru", "s3fifo", "gdsf"}) {
-      auto policy = make_eviction(name, capacity);
-      saved[i] = replay(records, *policy, capacity).saved_s;
-      EXPECT_LE(saved[i], mark * 1.0001) << name;
-      EXPECT_GT(saved[i], 0.2 * mark) << name;
-      ++i;
+    double best = 0;
+    for (const char* policy_name : {"lru", "s3fifo", "s3fifo10", "gdsf"}) {
+      auto policy = make_eviction(policy_name, capacity);
+      const double saved = replay(records, *policy, capacity).saved_s;
+      EXPECT_LE(saved, mark * 1.0001) << policy_name;
+      EXPECT_GT(saved, 0.2 * mark) << policy_name;
+      best = std::max(best, saved);
     }
-    EXPECT_GE(saved[1], 0.98 * saved[0]);
+    auto chosen = make_eviction(kDefaultEviction, capacity);
+    EXPECT_GT(replay(records, *chosen, capacity).saved_s, 0.9 * best);
   }
+  EXPECT_FALSE(workload("none").has_value());
 }
 
 TEST(Replay, SamplesTellWhenBlocksCameBack) {
