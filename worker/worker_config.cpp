@@ -13,6 +13,8 @@ void add_speculation(CLI::App& app, WorkerConfig& c) {
       "--speculation", c.speculation,
       "Who drafts: auto (exit_policy.* beside the model), off, static:E,K (K drafts from layer E), "
       "threshold:E,K,T, file:PATH");
+  app.add_option("--policy-file", c.policy_file,
+                 "Policy file that decides instead of --speculation once it is there and fits the model");
   app.add_flag("--speculation-guard,!--no-speculation-guard", c.speculation_guard,
                "Stop drafting where it loses time, and try again later");
   app.add_option("--experience", c.experience_directory, "Directory for the log of exit decisions");

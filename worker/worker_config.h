@@ -37,7 +37,8 @@ struct WorkerConfig {
   double explore = 0;                  // share of logged decisions drawn for exploration; [0, 1]
   bool speculation_guard = true;       // drafting stops where it loses time
   std::string speculation =
-      "auto";  // auto | off | file:PATH | static:E,K | threshold:E,K,T; what "auto" requests get
+      "auto";               // auto | off | file:PATH | static:E,K | threshold:E,K,T; what "auto" requests get
+  std::string policy_file;  // decides instead once it is there and fits the model; "" = none
   std::vector<std::int32_t> exits;  // candidate exit layers, ascending; empty = shallow half of the model
   std::int32_t draft_ranks = 0;  // 1: rank 0 holds a whole copy of the layers that draft; 0: all ranks draft
   std::int32_t max_draft_rows = 128;     // rows of drafts in one step; 0 = nobody drafts; [0, 4096]

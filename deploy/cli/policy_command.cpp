@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "deploy/cli/cost_probe.h"
+#include "deploy/cli/policy_put.h"
 #include "deploy/cli/policy_training.h"
 #include "deploy/cli/trace_recorder.h"
 
@@ -14,6 +15,7 @@ std::function<int()> add_policy_command(CLI::App& command) {
     CostOptions costs;
     TrainOptions train;
     EvalOptions eval;
+    PutOptions put, report;
     ReplayCommandOptions replay, explore, lede, show;
     std::function<int()> run = [] { return 2; };
   };
@@ -28,6 +30,9 @@ std::function<int()> add_policy_command(CLI::App& command) {
       parsed->train, run_train);
   add("eval", "What a policy would have cost, by logs of another that explored", add_eval_flags, parsed->eval,
       run_eval);
+  add("put", "Let running workers decide by another policy", add_put_flags, parsed->put, run_put);
+  add("report", "Tell running workers how a training ended, for their metrics", add_report_flags,
+      parsed->report, run_report);
   add("show", "Which exits and lengths a policy picks, as a table and a picture", add_replay_flags,
       parsed->show, run_show);
   add("trace", "Record what every exit says along answers of a model", add_trace_flags, parsed->trace,

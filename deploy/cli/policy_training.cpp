@@ -19,27 +19,60 @@ int fail_with(const std::string& message) {
   return 1;
 }
 
-// Files, and the logs in directories.
-policy::Result<std::vector<TrajectoryFile>> read_logs(const std::vector<std::string>& names) {
-  std::vector<std::string> paths;
+constexpr int kRefused = 3, kTooLittle = 4;  // exit statuses of `train` that are no failures
+
+struct NamedLog {
+  std::string path;
+  bool named = false;  // by the caller; else found in a directory
+};
+
+// Files, and the logs in directories and below. A worker may drop or begin a file meanwhile.
+std::vector<NamedLog> find_logs(const std::vector<std::string>& names) {
+  std::vector<NamedLog> found;
   for (const std::string& name : names) {
     std::error_code error;
     if (!std::filesystem::is_directory(name, error)) {
-      paths.push_back(name);
+      found.push_back({name, true});
       continue;
     }
-    for (const auto& entry : std::filesystem::directory_iterator(name, error))
-      if (entry.path().extension() == ".lltj") paths.push_back(entry.path().string());
+    for (std::filesystem::recursive_directory_iterator entry(name, error), end; !error && entry != end;
+         entry.increment(error))
+      if (entry->path().extension() == ".lltj") found.push_back({entry->path().string(), false});
   }
-  std::ranges::sort(paths);
+  std::ranges::sort(found, {}, &NamedLog::path);
+  return found;
+}
+
+bool same_model(const policy::TrajectoryHeader& a, const policy::TrajectoryHeader& b) {
+  return a.model_identity == b.model_identity && a.layers == b.layers && a.exits == b.exits;
+}
+
+// A log of the caller's that cannot be read is an error; one found in a directory is left out and named.
+policy::Result<std::vector<TrajectoryFile>> read_logs(const std::vector<std::string>& names,
+                                                      bool latest_model = false) {
   std::vector<TrajectoryFile> logs;
-  for (const std::string& path : paths) {
+  std::filesystem::file_time_type newest{};
+  policy::TrajectoryHeader latest;
+  for (const auto& [path, named] : find_logs(names)) {
+    std::error_code error;
+    const auto written = std::filesystem::last_write_time(path, error);
     auto log = policy::read_trajectories(path);
-    if (!log) return tl::unexpected(log.error());
+    if (!log && named) return tl::unexpected(log.error());
+    if (!log) {
+      std::fprintf(stderr, "leadline: %s: left out: %s\n", path.c_str(), log.error().message.c_str());
+      continue;
+    }
     if (log->damaged > 0)
       std::fprintf(stderr, "leadline: %s: %llu bytes at its end are damaged and left out\n", path.c_str(),
                    static_cast<unsigned long long>(log->damaged));
+    if (logs.empty() || written >= newest) newest = written, latest = log->header;
     logs.push_back(std::move(*log));
+  }
+  if (latest_model) {
+    const auto others =
+        std::erase_if(logs, [&](const TrajectoryFile& log) { return !same_model(log.header, latest); });
+    if (others > 0)
+      std::fprintf(stderr, "leadline: %zu logs of other models or exits are left out\n", others);
   }
   return logs;
 }
@@ -65,12 +98,14 @@ void add_train_flags(CLI::App& command, TrainOptions& o) {
   command.add_option("--held-out", o.held_out, "Share of sequences that only judge")
       ->check(CLI::Range(0.05, 0.9));
   command.add_option("--seed", o.seed, "Of the network and the batches");
+  command.add_flag("--latest-model", o.latest_model,
+                   "Of logs of several models use those of the newest file's");
   command.add_flag("--export-anyway", o.export_anyway,
                    "Write the policy though it is not shown to be better");
 }
 
 int run_train(const TrainOptions& o) {
-  const auto logs = read_logs(o.logs);
+  const auto logs = read_logs(o.logs, o.latest_model);
   if (!logs) return fail_with(logs.error().message);
   policy::TrainingOptions options;
   options.steps = o.steps;
@@ -97,7 +132,11 @@ int run_train(const TrainOptions& o) {
     if (auto saved = policy::write_file(path, std::as_bytes(std::span(picture))); !saved)
       return fail_with(saved.error().message);
   }
-  if (!file) return fail_with("not exported: " + file.error().message);
+  if (!file) {
+    (void)fail_with("not exported: " + file.error().message);
+    if (file.error().code == policy::Errc::not_better) return kRefused;
+    return file.error().code == policy::Errc::configuration ? kTooLittle : 1;
+  }
   if (auto saved = policy::save_policy(*file, o.out); !saved) return fail_with(saved.error().message);
   std::printf("%s: %s\n", o.out.c_str(), file->provenance.c_str());
   return 0;

@@ -16,7 +16,7 @@ struct TrainOptions {
   std::string out, curve;
   int steps = 15000, n_step = 3, sweeps = 2, seed = 1;
   double conservative = 0, held_out = 0.2;
-  bool export_anyway = false;
+  bool export_anyway = false, latest_model = false;
 };
 
 struct EvalOptions {
@@ -38,6 +38,7 @@ void add_eval_flags(CLI::App& command, EvalOptions& options);
 void add_replay_flags(CLI::App& command,
                       ReplayCommandOptions& options);  // of `replay`, `explore`, `lede` and `show`
 
+// 0: written; 3: trained and not shown to be better; 4: too few logs; 1: anything else.
 int run_train(const TrainOptions& options);
 int run_eval(const EvalOptions& options);
 int run_replay(const ReplayCommandOptions& options);   // the table of all policies

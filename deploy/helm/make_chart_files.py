@@ -40,7 +40,7 @@ def comments_of(text):
 
 
 def type_of(value):
-    for kind, name in ((bool, "boolean"), (int, "integer"), (str, "string"), (list, "array"), (dict, "object")):
+    for kind, name in ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"), (list, "array"), (dict, "object")):
         if isinstance(value, kind):
             return name
     raise ValueError(f"no schema for {value!r}")

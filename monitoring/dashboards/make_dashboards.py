@@ -168,6 +168,8 @@ SPECULATION = [
     ("What is decided", [
         ("Exits", "How deep are drafts taken from (sixteenths of the model)?", "ops", rate_by("leadline_speculation_rounds_total", "depth")),
         ("Policy", "Which policy decides?", "short", [("leadline_speculation_policy{$s} == 1", "{{instance}} {{policy}}")]),
+        ("Training", "How long ago did a training of the policy end, and how?", "s", [
+            ("time() - max by (outcome) (leadline_policy_training_timestamp_seconds{$s} > 0)", "{{outcome}}")]),
         ("Decisions", "How many decisions a second?", "ops", [("sum(rate(leadline_speculation_decisions_total{$s}[$r]))", "decisions")]),
         ("Time of a decision", "What does deciding cost, probes included?", "s", [
             ("sum(rate(leadline_speculation_decision_seconds_total{$s}[$r])) / sum(rate(leadline_speculation_decisions_total{$s}[$r]))", "mean")]),

@@ -20,6 +20,14 @@ def ramp(per_sample):
     return f"0+{per_sample}x{HOUR}"
 
 
+DAYS = 4 * 24 * 15  # samples; one each 4 minutes
+
+
+def trained(**at):
+    return [(f'leadline_policy_training_timestamp_seconds{{outcome="{outcome}"}}', f"{at.get(outcome, 0)}x{DAYS}")
+            for outcome in ("exported", "refused", "too_little", "failed")]
+
+
 # alert: (series that fire it, series that do not); a series is (name with labels, values). Evaluated after 40 minutes.
 CASES = {
     "LeadlineNoCoordinator": ([("leadline_steps_total", flat(1))], [("leadline_http_connections", flat(0))]),
@@ -61,19 +69,30 @@ CASES = {
     "LeadlineVersionsDiffer": ([('leadline_build_info{version="1"}', flat(1)), ('leadline_build_info{version="2"}', flat(1))],
                                [('leadline_build_info{version="1",component="a"}', flat(1)), ('leadline_build_info{version="1",component="b"}', flat(1))]),
     "LeadlineLoadingLong": ([('leadline_startup_phase{phase="loading"}', flat(1))], [('leadline_startup_phase{phase="loading"}', flat(0))]),
+    "LeadlinePolicyTrainingFailed": (trained(failed=900, exported=800), trained(failed=800, exported=900)),
+    "LeadlinePolicyNotBetter": (trained(refused=900, exported=800), trained(refused=800, exported=900)),
+    "LeadlinePolicyTrainingOverdue": (trained(exported=100), trained(exported=86400)),
+    "LeadlineSpeculationLoses": ([('leadline_speculation_seconds_total{effect="lost"}', ramp(2)), ('leadline_speculation_seconds_total{effect="saved"}', ramp(1))],
+                                 [('leadline_speculation_seconds_total{effect="lost"}', ramp(1)), ('leadline_speculation_seconds_total{effect="saved"}', ramp(2))]),
+    "LeadlineKvTierDown": ([('leadline_kv_tier_state{tier="redis",state="down"}', flat(1))],
+                           [('leadline_kv_tier_state{tier="redis",state="down"}', flat(0)), ('leadline_kv_tier_state{tier="redis",state="ok"}', flat(1))]),
+    "LeadlineKvCorrupt": ([('leadline_kv_tier_reads_total{tier="disk",outcome="corrupt"}', ramp(1))],
+                          [('leadline_kv_tier_reads_total{tier="disk",outcome="hit"}', ramp(1)), ('leadline_kv_tier_reads_total{tier="disk",outcome="corrupt"}', flat(3))]),
     "LeadlineMetricsRefused": ([("leadline_metrics_refused_series_total", flat(1))], [("leadline_metrics_refused_series_total", flat(0))]),
 }
-AFTER = {"LeadlineVersionsDiffer": "62m"}  # waits for an hour; samples are given for two
+# Waits for an hour, samples are given for two; is about three days.
+AFTER = {"LeadlineVersionsDiffer": "62m", "LeadlineSpeculationLoses": "70m", "LeadlinePolicyTrainingOverdue": "73h"}
+IN_DAYS = ["LeadlinePolicyTrainingOverdue"]
 
 
 def with_instance(name):
     return name[:-1] + ',instance="a"}' if name.endswith("}") else name + '{instance="a"}'
 
 
-def promtool_case(alert, series, fires):
+def promtool_case(alert, series, fires, interval):
     after = AFTER.get(alert, "40m")
     query = f'count(ALERTS{{alertname="{alert}",alertstate="firing"}}) > bool 0'
-    return {"name": f"{alert} {'fires' if fires else 'is silent'}", "interval": "15s",
+    return {"name": f"{alert} {'fires' if fires else 'is silent'}", "interval": interval,
             "input_series": [{"series": with_instance(name), "values": values.replace(f"x{HOUR}", f"x{2 * HOUR}")} for name, values in series],
             "promql_expr_test": [{"expr": query, "eval_time": after, "exp_samples": [{"labels": "{}", "value": 1}] if fires else []}]}
 
@@ -92,12 +111,15 @@ class Alerts(unittest.TestCase):
             self.assertIn(rule["labels"]["severity"], ("critical", "warning", "info"))
 
     def test_they_fire_and_are_silent(self):
-        cases = [promtool_case(alert, series, fires) for alert, pair in CASES.items() for fires, series in zip((True, False), pair)]
         with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "cases.yaml")
-            with open(path, "w") as file:
-                yaml.safe_dump({"rule_files": [ALERTS], "evaluation_interval": "15s", "tests": cases}, file)
-            done = subprocess.run(["promtool", "test", "rules", path], capture_output=True, text=True, check=False)
+            paths = []
+            for interval, alerts in (("15s", [a for a in CASES if a not in IN_DAYS]), ("4m", IN_DAYS)):
+                cases = [promtool_case(alert, series, fires, interval) for alert in alerts
+                         for fires, series in zip((True, False), CASES[alert])]
+                paths.append(os.path.join(folder, interval + ".yaml"))
+                with open(paths[-1], "w") as file:
+                    yaml.safe_dump({"rule_files": [ALERTS], "evaluation_interval": interval, "tests": cases}, file)
+            done = subprocess.run(["promtool", "test", "rules", *paths], capture_output=True, text=True, check=False)
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
 

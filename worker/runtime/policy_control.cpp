@@ -1,5 +1,7 @@
 #include "worker/runtime/policy_control.h"
 
+#include <chrono>
+
 #include "monitoring/log.h"
 
 namespace leadline::worker {
@@ -14,6 +16,11 @@ std::string quoted(std::string_view text) {
   return out + "\"";
 }
 
+std::string first_words(std::string text) {
+  while (!text.empty() && static_cast<unsigned char>(text.back()) <= ' ') text.pop_back();
+  return text;
+}
+
 }  // namespace
 
 void PolicyControl::serve(PolicySource source, std::string text,
@@ -25,9 +32,11 @@ void PolicyControl::serve(PolicySource source, std::string text,
   serving_ = true;
 }
 
-std::vector<monitoring::AdminRoute> PolicyControl::routes() {
+std::vector<monitoring::AdminRoute> PolicyControl::routes(const SpeculationMetrics& metrics) {
   return {{"GET", "/policy", [this](const monitoring::AdminRequest&) { return show(); }},
-          {"POST", "/policy", [this](const monitoring::AdminRequest& request) { return put(request); }}};
+          {"POST", "/policy", [this](const monitoring::AdminRequest& request) { return put(request); }},
+          {"POST", "/policy/training",
+           [&metrics](const monitoring::AdminRequest& request) { return note(request, metrics); }}};
 }
 
 monitoring::AdminResponse PolicyControl::show() {
@@ -40,8 +49,7 @@ monitoring::AdminResponse PolicyControl::show() {
 }
 
 monitoring::AdminResponse PolicyControl::put(const monitoring::AdminRequest& request) {
-  std::string text = request.body;
-  while (!text.empty() && static_cast<unsigned char>(text.back()) <= ' ') text.pop_back();
+  const std::string text = first_words(request.body);
   {
     const std::lock_guard lock(mutex_);
     if (!serving_) return {503, "application/json", "{\"error\": \"the model is still loading\"}\n"};
@@ -55,6 +63,20 @@ monitoring::AdminResponse PolicyControl::put(const monitoring::AdminRequest& req
   }
   monitoring::log_info("policy in use", {{"policy", text}});
   return show();
+}
+
+monitoring::AdminResponse PolicyControl::note(const monitoring::AdminRequest& request,
+                                              const SpeculationMetrics& metrics) {
+  const std::string word = first_words(request.body);
+  const auto outcome = training_outcome(word);
+  if (!outcome)
+    return {
+        400, "application/json",
+        "{\"error\": " + quoted("outcome \"" + word + "\": exported, refused, too_little or failed") + "}\n"};
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  metrics.training[*outcome].set(std::chrono::duration<double>(now).count());
+  monitoring::log_info("policy training", {{"outcome", word}});
+  return {200, "application/json", "{\"outcome\": " + quoted(word) + "}\n"};
 }
 
 }  // namespace leadline::worker

@@ -10,6 +10,7 @@ constexpr std::array<std::string_view, 16> kNumbers = {"1", "2",  "3",  "4",  "5
                                                        "9", "10", "11", "12", "13", "14", "15", "16"};
 constexpr std::array<std::string_view, 7> kPolicies = {"off",  "static",  "threshold", "del",
                                                        "lede", "learned", "other"};
+constexpr std::array<std::string_view, 4> kOutcomes = {"exported", "refused", "too_little", "failed"};
 constexpr std::array<std::string_view, 2> kEffects = {"saved", "lost"};
 
 }  // namespace
@@ -34,7 +35,17 @@ SpeculationMetrics SpeculationMetrics::create(monitoring::MetricsRegistry& r) {
   m.decisions = r.counter("leadline_speculation_decisions_total", "Decisions asked of the exit policy.");
   m.decision_seconds = r.counter("leadline_speculation_decision_seconds_total",
                                  "Time spent on these decisions, probes included.");
+  m.training = r.gauges<TrainingOutcome>(
+      "leadline_policy_training_timestamp_seconds",
+      "Unix time when a training of the exit policy was last reported here, by outcome; 0: not yet.",
+      "outcome", kOutcomes);
   return m;
+}
+
+std::optional<TrainingOutcome> training_outcome(std::string_view word) {
+  const auto found = std::find(kOutcomes.begin(), kOutcomes.end(), word);
+  if (found == kOutcomes.end()) return std::nullopt;
+  return static_cast<TrainingOutcome>(found - kOutcomes.begin());
 }
 
 PolicyName policy_name(std::string_view name) {

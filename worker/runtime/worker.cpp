@@ -140,7 +140,8 @@ Result<void> Rank::start_admin() {
   monitoring::AdminOptions options;
   options.host = config_.admin_host;
   options.port = static_cast<std::uint16_t>(config_.admin_port);
-  auto admin = monitoring::AdminServer::start(options, registry_, health_, policy_control_.routes());
+  auto admin = monitoring::AdminServer::start(options, registry_, health_,
+                                              policy_control_.routes(metrics_.speculation));
   if (!admin) return monitoring::fail(Errc::configuration, "--admin-port: " + admin.error().message);
   admin_ = std::move(*admin);
   monitoring::log_info("admin server", {{"host", config_.admin_host}, {"port", admin_->port()}});
@@ -339,6 +340,15 @@ Result<void> Rank::warm_up() {
 Result<void> Rank::choose_policy() {
   const PolicySource source{
       {transformer_->identity(), model_.layers}, transformer_->fingerprint(), config_.model_directory};
+  if (!config_.policy_file.empty() && std::filesystem::exists(config_.policy_file)) {
+    const std::string text = "file:" + config_.policy_file;
+    auto trained = policy_from_text(text, source);
+    if (trained) {
+      policy_control_.serve(source, text, std::move(*trained));
+      return {};
+    }
+    monitoring::log_warn("policy file refused", {{"why", trained.error().message}});
+  }
   auto policy = policy_from_text(config_.speculation, source);
   if (!policy && config_.speculation != "auto") return tl::unexpected(policy.error());
   if (!policy) {

@@ -61,7 +61,7 @@ def needed_packages(program):
 class Images(unittest.TestCase):
     @unittest.skipIf(shutil.which("dpkg-query") is None or shutil.which("objdump") is None, "no dpkg-query or objdump")
     def test_libraries_are_those_installed(self):
-        for image in ("coordinator", "worker-cpu"):
+        for image in ("coordinator", "trainer", "worker-cpu"):
             wanted = set()
             for program in programs(image):
                 here = os.path.join(BUILD, "bin", os.path.basename(program))
@@ -74,7 +74,7 @@ class Images(unittest.TestCase):
         self.assertEqual(installed(final_stage("worker-cuda")) - installed(final_stage("worker-cpu")), CUDA)
 
     def test_rules_of_final_stages(self):
-        self.assertEqual(sorted(DOCKERFILES), ["coordinator", "worker-cpu", "worker-cuda"])
+        self.assertEqual(sorted(DOCKERFILES), ["coordinator", "trainer", "worker-cpu", "worker-cuda"])
         for image in DOCKERFILES:
             stage = final_stage(image)
             for rule in ("\nUSER 10001:10001", "\nHEALTHCHECK ", "\nLABEL org.opencontainers.image.title", "\nENTRYPOINT [", "\nSTOPSIGNAL SIGTERM",
@@ -90,7 +90,7 @@ class Images(unittest.TestCase):
     def test_build_stage_has_what_the_launcher_installs(self):
         with open(os.path.join(ROOT, "leadline")) as file:
             packages = set(re.search(r"run_packages=\((.*?)\)", file.read(), re.S).group(1).split())
-        for image in ("coordinator", "worker-cpu"):
+        for image in ("coordinator", "trainer", "worker-cpu"):
             self.assertEqual(installed(text_of(image)), packages - {"openmpi-bin"}, image)  # mpirun is not used in images
 
     def test_compose(self):

@@ -84,6 +84,8 @@ def pods(objects):
     for (kind, name), entry in objects.items():
         if kind in ("Deployment", "StatefulSet", "Job"):
             yield f"{kind}/{name}", entry["spec"]["template"]
+        elif kind == "CronJob":
+            yield f"{kind}/{name}", entry["spec"]["jobTemplate"]["spec"]["template"]
         elif kind == "LeaderWorkerSet":
             for role in ("leaderTemplate", "workerTemplate"):
                 yield f"{kind}/{name}/{role}", entry["spec"]["leaderWorkerTemplate"][role]

@@ -32,6 +32,11 @@ REFUSED = {  # setting -> what the message names
     'redis.mode="cluster"': "mode",
     'redis.bundled.maxMemory="2 GB"': "maxMemory",
     'images.redis.tag="latest"': "tag",
+    'speculation.policy="static"': "policy",
+    'policyTrainer.explore=0': "explore",
+    'policyTrainer.schedule="daily"': "schedule",
+    'policyTrainer.volume.accessModes=["ReadOnlyMany"]': "accessModes",
+    'images.trainer.tag="latest"': "tag",
     'kvStore.disk="64G"': "disk",
     'networkPolicy={"enabledd":true}': "enabledd",
 }

@@ -21,9 +21,10 @@ from chart import CHART, NAME, NAMESPACE, RELEASE, VALUES, program, render_text,
 WORKER, COORDINATOR = "app.kubernetes.io/component=worker", "app.kubernetes.io/component=coordinator"
 # The GPU example with fixed numbers (nothing scales here) and a claim that one volume of the test satisfies.
 FIXED = ["worker.autoscaling.type=\"none\"", "coordinator.autoscaling.enabled=false", "worker.replicas=4"]
-VOLUME = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "shared-files"},
-          "spec": {"capacity": {"storage": "64Gi"}, "accessModes": ["ReadWriteMany"], "storageClassName": "shared-files",
-                   "hostPath": {"path": "/srv/models"}, "persistentVolumeReclaimPolicy": "Retain"}}
+VOLUMES = [{"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
+            "spec": {"capacity": {"storage": size}, "accessModes": ["ReadWriteMany"], "storageClassName": "shared-files",
+                     "hostPath": {"path": "/srv/" + name}, "persistentVolumeReclaimPolicy": "Retain"}}
+           for name, size in (("models", "64Gi"), ("policies", "4Gi"))]
 
 
 class Cluster:
@@ -144,11 +145,12 @@ class Install(unittest.TestCase):
     def test_life_of_a_release(self):
         for name in ("leadline-control", "leadline-api-keys", "leadline-tls", "model-hub-token"):
             self.run_("kubectl", "create", "secret", "generic", name, "-n", NAMESPACE, "--from-literal=secret=0123456789abcdef")
-        self.cluster.apply(VOLUME)
+        self.cluster.apply(*VOLUMES)
         self.helm("install", "gpu-tp2", *FIXED)
         self.check_places()
         self.check_accounts()
         self.run_("helm", "test", RELEASE, "-n", NAMESPACE, "--timeout", "60s")
+        self.check_training()
         self.check_upgrades()
         self.check_drain()
         self.check_uninstall()
@@ -170,11 +172,23 @@ class Install(unittest.TestCase):
                                          f"kubernetes.io/service-name={NAME}-workers").stdout)["items"]
         self.assertEqual(sum(len(e["endpoints"]) for e in endpoints), 4)
 
+    def check_training(self):
+        """A run of the CronJob gets a pod of its own on a node, with its account and claim, and the job ends."""
+        self.run_("kubectl", "create", "job", "training", "-n", NAMESPACE, f"--from=cronjob/{NAME}-policy-trainer")
+        trained = "app.kubernetes.io/component=policy-trainer"
+        self.cluster.until(lambda: [p for p in self.get("pods", trained) if p["spec"].get("nodeName")], "a pod of the training")
+        [pod] = self.get("pods", trained)
+        self.assertEqual((pod["spec"]["serviceAccountName"], pod["spec"]["restartPolicy"]), (f"{NAME}-policy-trainer", "Never"))
+        self.assertFalse([c for c in pod["spec"]["containers"][0]["volumeMounts"] if "serviceaccount" in c["mountPath"]])
+        claims = {c["metadata"]["name"]: c["status"]["phase"] for c in self.get("persistentvolumeclaims")}
+        self.assertEqual(claims, {f"{NAME}-model": "Bound", f"{NAME}-policy": "Bound"})
+        self.run_("kubectl", "delete", "job", "training", "-n", NAMESPACE, "--wait")
+
     def check_accounts(self):
         accounts = {a["metadata"]["name"] for a in self.get("serviceaccounts")}
         self.assertTrue({p["spec"]["serviceAccountName"] for p in self.get("pods")} <= accounts)
         everyone = self.rights("nobody")
-        for account in (f"{NAME}-coordinator", f"{NAME}-worker"):
+        for account in (f"{NAME}-coordinator", f"{NAME}-worker", f"{NAME}-policy-trainer"):
             self.assertEqual(self.rights(account), everyone)  # nothing beyond what any account may do
             for verb, what in (("get", "secrets"), ("list", "pods"), ("create", "pods"), ("get", "configmaps")):
                 allowed = self.run_("kubectl", "auth", "can-i", verb, what, "-n", NAMESPACE, "--as",
@@ -237,8 +251,8 @@ class Install(unittest.TestCase):
     def check_uninstall(self):
         self.run_("helm", "uninstall", RELEASE, "-n", NAMESPACE, "--wait", "--timeout", "120s")
         self.cluster.until(lambda: not [p for p in self.get("pods") if not p["metadata"]["name"].startswith(f"{NAME}-test")], "no pods")
-        self.assertEqual([c["metadata"]["name"] for c in self.get("persistentvolumeclaims")], [f"{NAME}-model"])
-        left = [kind for kind in ("deployments", "statefulsets", "services", "networkpolicies", "poddisruptionbudgets", "servicemonitors")
+        self.assertEqual({c["metadata"]["name"] for c in self.get("persistentvolumeclaims")}, {f"{NAME}-model", f"{NAME}-policy"})
+        left = [kind for kind in ("deployments", "statefulsets", "cronjobs", "services", "networkpolicies", "poddisruptionbudgets", "servicemonitors")
                 if self.get(kind)]
         self.assertEqual(left, [])
 

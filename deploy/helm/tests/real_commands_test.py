@@ -4,7 +4,9 @@ What differs from a pod is only where files and ports are: /usr/local/bin is the
 mounts are folders of the test, ports are free ones, names of Services are 127.0.0.1.
 """
 import base64
+import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -42,7 +44,8 @@ class Pod:
 
     def __init__(self, container, places, downward, log):
         self.places = places
-        env = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "LEADLINE_WORKER_PROGRAM": os.path.join(BUILD, "bin/leadline-worker")}
+        env = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "LEADLINE_WORKER_PROGRAM": os.path.join(BUILD, "bin/leadline-worker"),
+               "LEADLINE_PROGRAM": os.path.join(BUILD, "bin/leadline")}
         for entry in container.get("env", []):
             env[entry["name"]] = self.place(entry["value"]) if "value" in entry else downward[entry["name"]]
         if "LEADLINE_RANKS_PER_NODE" in env:
@@ -114,8 +117,8 @@ class RealCommands(unittest.TestCase):
     def start(self, name):
         kind, component = {"worker": ("StatefulSet", "worker"), "coordinator": ("Deployment", "coordinator")}[name]
         template = self.objects[(kind, f"{NAME}-{component}")]["spec"]["template"]
-        pod = Pod(container_of(template, name), {**self.places, "=9000": "=" + self.ports[f"{name} admin"]}, {"WORKER_INDEX": "0"},
-                  os.path.join(self.folder, name + ".log"))
+        pod = Pod(container_of(template, name), {**self.places, "=9000": "=" + self.ports[f"{name} admin"]},
+                  {"WORKER_INDEX": "0", "POD_NAME": f"{NAME}-{component}-0"}, os.path.join(self.folder, name + ".log"))
         self.addCleanup(pod.stop)
         return pod
 
@@ -176,6 +179,74 @@ class RealCommands(unittest.TestCase):
         pods[0].until_probed("readinessProbe")
         self.assertEqual(pods[0].stop(), 0)
         self.assertEqual(pods[1].process.wait(20), 0, pods[1].output())
+
+    def train(self, *more):
+        """(exit status, last line) of the CronJob's command with `more` flags."""
+        template = self.objects[("CronJob", f"{NAME}-policy-trainer")]["spec"]["jobTemplate"]["spec"]["template"]
+        container = container_of(template, "trainer")
+        pod = Pod({**container, "args": container["args"] + list(more)},
+                  {**self.places, ":9000": ":" + self.ports["worker admin"]}, {}, os.path.join(self.folder, "training.log"))
+        status = pod.process.wait(120)
+        pod.log.close()
+        return status, pod.output()
+
+    def of_worker(self, path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['worker admin']}{path}", timeout=5) as answer:
+            return answer.read().decode()
+
+    def last_outcome(self):
+        times = dict(re.findall(r'leadline_policy_training_timestamp_seconds\{outcome="([a-z_]+)"\} (\S+)', self.of_worker("/metrics")))
+        self.assertEqual(len(times), 4)
+        return max(times, key=lambda outcome: float(times[outcome]))
+
+    def test_training_by_the_cronjob(self):
+        """Nothing logged, refused, exported and in use, failed, taken up at a start: each by the rendered command on a short run's logs."""
+        self.objects = render("laptop-cpu", KEYS, "policyTrainer.enabled=true", "policyTrainer.explore=0.3", 'speculation.policy="static:4,3"')
+        folder = os.path.join(self.folder, "policy")
+        program = os.path.join(ROOT, "deploy/docker/leadline-train")
+        self.places = {"/usr/local/bin/leadline-train": program, **self.places, "/var/lib/leadline/policy": folder}
+        worker, coordinator = self.start("worker"), self.start("coordinator")
+        for pod in (worker, coordinator):
+            pod.until_probed("readinessProbe")
+        status, output = self.train()
+        self.assertEqual((status, output.splitlines()[-1]), (0, "leadline-train: too_little"), output)
+        self.assertEqual(self.last_outcome(), "too_little")
+        body = {"model": "reference", "max_tokens": 24, "temperature": 0.8}
+        for number in range(24):
+            request = urllib.request.Request(f"http://127.0.0.1:{self.ports['api']}/v1/completions",
+                                             json.dumps({**body, "prompt": f"Day {number} of the journey:", "seed": number}).encode(),
+                                             {"Content-Type": "application/json", "Authorization": "Bearer key-of-team-a"})
+            urllib.request.urlopen(request, timeout=60).read()
+        self.assertEqual(worker.stop(), 0)  # what is still in memory goes to the log
+        worker = self.start("worker")
+        worker.until_probed("readinessProbe")
+        short = ("--steps=40", "--sweeps=1")
+        status, output = self.train(*short)  # so few rounds never are 200 effective samples
+        self.assertEqual((status, output.splitlines()[-1]), (0, "leadline-train: refused"), output)
+        self.assertEqual(self.last_outcome(), "refused")
+        self.assertIn('"policy": "static"', self.of_worker("/policy"))
+        status, output = self.train(*short, "--export-anyway")
+        self.assertEqual((status, output.splitlines()[-1]), (0, "leadline-train: exported"), output)
+        self.assertEqual(self.last_outcome(), "exported")
+        self.assertIn('"policy": "learned"', self.of_worker("/policy"))
+        status, output = self.train("--steps=none")
+        self.assertEqual((status, output.splitlines()[-1]), (1, "leadline-train: failed"), output)
+        self.assertEqual(self.last_outcome(), "failed")
+        self.assertIn('"policy": "learned"', self.of_worker("/policy"))
+        with open(os.path.join(folder, "outcomes")) as file:
+            self.assertEqual([line.split()[1] for line in file], ["too_little", "refused", "exported", "failed"])
+        self.assertEqual(worker.stop(), 0)
+        worker = self.start("worker")
+        worker.until_probed("readinessProbe")
+        self.assertIn(f"file:{folder}/exit_policy.llp", self.of_worker("/policy"))
+        # A file that does not fit stops nothing: the worker says so and goes by speculation.policy.
+        self.assertEqual(worker.stop(), 0)
+        with open(os.path.join(folder, "exit_policy.llp"), "w") as file:
+            file.write("no policy")
+        worker = self.start("worker")
+        worker.until_probed("readinessProbe")
+        self.assertIn('"policy": "static"', self.of_worker("/policy"))
+        self.assertIn("policy file refused", worker.output())
 
     def test_ranks_refuses_nonsense(self):
         for name, value in (("LEADLINE_RANKS_PER_NODE", "two"), ("LEADLINE_NODE", "1"), ("LEADLINE_RANKS_PER_NODE", "0")):

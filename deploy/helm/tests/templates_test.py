@@ -244,6 +244,42 @@ class Templates(unittest.TestCase):
     def test_redis_serviceaccount(self):
         self.assertFalse(self.present("ServiceAccount", f"{NAME}-redis", LWS)["automountServiceAccountToken"])
 
+    def test_policy_trainer_cronjob(self):
+        spec = self.present("CronJob", f"{NAME}-policy-trainer", GPU)["spec"]
+        job = spec["jobTemplate"]["spec"]
+        self.assertEqual((spec["concurrencyPolicy"], job["backoffLimit"], job["activeDeadlineSeconds"]), ("Forbid", 1, 14400))
+        self.assertEqual(job["template"]["spec"]["restartPolicy"], "Never")  # no loop of crashes
+        trainer, worker = container_of(job["template"], "trainer"), container_of(self.worker(GPU)["template"], "worker")
+        env = {e["name"]: e["value"] for e in trainer["env"]}
+        self.assertEqual(env["LEADLINE_WORKERS"], f"{NAME}-workers.serving.svc:9000")
+        # Logs and policy meet in one claim, at the same paths in both: what is put is a path that workers read.
+        self.assertEqual(flags(worker)["--policy-file"], env["LEADLINE_POLICY_DIR"] + "/exit_policy.llp")
+        self.assertEqual(flags(worker)["--experience"], env["LEADLINE_POLICY_DIR"] + "/experience/$(POD_NAME)")
+        self.assertEqual((flags(worker)["--explore"], flags(worker)["--speculation"]), ("0.05", "threshold:8,6,0.6"))
+        for template, container in ((job["template"], trainer), (self.worker(GPU)["template"], worker)):
+            self.assertIn({"name": "policy", "mountPath": env["LEADLINE_POLICY_DIR"]}, container["volumeMounts"])
+            self.assertIn({"name": "policy", "persistentVolumeClaim": {"claimName": f"{NAME}-policy"}}, template["spec"]["volumes"])
+        self.assertNotIn("--experience", flags(container_of(self.worker(CPU)["template"], "worker")))
+
+    def test_policy_pvc(self):
+        claim = self.present("PersistentVolumeClaim", f"{NAME}-policy", GPU)
+        self.assertEqual(claim["metadata"]["annotations"]["helm.sh/resource-policy"], "keep")
+        own = render(GPU, 'policyTrainer.volume.existingClaim="mine"')
+        self.assertNotIn(("PersistentVolumeClaim", f"{NAME}-policy"), own)
+        volumes = own[("StatefulSet", f"{NAME}-worker")]["spec"]["template"]["spec"]["volumes"]
+        self.assertIn({"name": "policy", "persistentVolumeClaim": {"claimName": "mine"}}, volumes)
+
+    def test_policy_trainer_serviceaccount(self):
+        self.assertFalse(self.present("ServiceAccount", f"{NAME}-policy-trainer", GPU)["automountServiceAccountToken"])
+
+    def test_networkpolicy_policy_trainer(self):
+        [rule] = self.present("NetworkPolicy", f"{NAME}-policy-trainer", GPU)["spec"]["egress"]
+        self.assertEqual([p["port"] for p in rule["ports"]], ["admin"])
+        openings = [(one["from"][0], one["ports"][0]["port"]) for one in self.policy("worker", GPU)["ingress"]]
+        trainer = {"podSelector": {"matchLabels": {**rule["to"][0]["podSelector"]["matchLabels"],
+                                                   "app.kubernetes.io/component": "policy-trainer"}}}
+        self.assertIn((trainer, "admin"), openings)
+
     def test_networkpolicy_test(self):
         spec = self.policy("test", CPU)
         job = render(CPU)[("Job", f"{NAME}-test")]["spec"]["template"]["metadata"]["labels"]

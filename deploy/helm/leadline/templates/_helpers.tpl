@@ -54,6 +54,10 @@ app.kubernetes.io/part-of: leadline
 {{- end -}}
 {{- end -}}
 
+{{- define "leadline.policyClaimName" -}}
+{{- default (printf "%s-policy" (include "leadline.fullname" .)) .Values.policyTrainer.volume.existingClaim -}}
+{{- end -}}
+
 {{- define "leadline.priorityClassName" -}}
 {{- if .Values.priorityClass.existing -}}{{ .Values.priorityClass.existing }}
 {{- else if .Values.priorityClass.create -}}{{ include "leadline.fullname" . }}

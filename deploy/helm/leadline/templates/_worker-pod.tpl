@@ -46,6 +46,13 @@ spec:
         {{- if not $w.prefixCache }}
         - --no-prefix-cache
         {{- end }}
+        - --speculation={{ $root.Values.speculation.policy }}
+        - --draft-ranks={{ $root.Values.speculation.draftRanks }}
+        {{- if $root.Values.policyTrainer.enabled }}
+        - --policy-file=/var/lib/leadline/policy/exit_policy.llp
+        - --experience=/var/lib/leadline/policy/experience/$(POD_NAME)
+        - --explore={{ $root.Values.policyTrainer.explore }}
+        {{- end }}
         - --listen=0.0.0.0:7100
         - --admin-host=0.0.0.0
         - --admin-port=9000
@@ -66,6 +73,9 @@ spec:
         - {name: WORKER_INDEX, valueFrom: {fieldRef: {fieldPath: "metadata.labels['leaderworkerset.sigs.k8s.io/group-index']"}}}
         {{- else }}
         - {name: WORKER_INDEX, valueFrom: {fieldRef: {fieldPath: "metadata.labels['apps.kubernetes.io/pod-index']"}}}
+        {{- end }}
+        {{- if $root.Values.policyTrainer.enabled }}
+        - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
         {{- end }}
         {{- with $w.extraEnv }}
         {{- toYaml . | nindent 8 }}
@@ -97,6 +107,9 @@ spec:
         {{- if ne $root.Values.redis.mode "none" }}
         - {name: redis, mountPath: /etc/leadline/redis, readOnly: true}
         {{- end }}
+        {{- if $root.Values.policyTrainer.enabled }}
+        - {name: policy, mountPath: /var/lib/leadline/policy}
+        {{- end }}
         {{- include "leadline.modelMount" $root | indent 8 }}
   volumes:
     - {name: tmp, emptyDir: {sizeLimit: 64Mi}}
@@ -107,6 +120,9 @@ spec:
     {{- end }}
     {{- if ne $root.Values.redis.mode "none" }}
     - {name: redis, secret: {secretName: {{ include "leadline.redisSecretName" $root }}, defaultMode: 0440, items: [{key: url, path: url}]}}
+    {{- end }}
+    {{- if $root.Values.policyTrainer.enabled }}
+    - {name: policy, persistentVolumeClaim: {claimName: {{ include "leadline.policyClaimName" $root }}}}
     {{- end }}
     {{- include "leadline.modelVolume" $root | indent 4 }}
 {{- end -}}
