@@ -1,12 +1,10 @@
-"""The images install exactly the packages of the shared libraries that their programs need; both Dockerfiles and compose keep the rules."""
+"""The images install exactly the packages of the shared libraries that their programs need; Dockerfiles keep the rules."""
 import glob
 import os
 import re
 import shutil
 import subprocess
 import unittest
-
-import yaml
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 BUILD = os.environ.get("LEADLINE_BUILD_DIR", os.path.join(ROOT, "build/release"))
@@ -92,26 +90,6 @@ class Images(unittest.TestCase):
             packages = set(re.search(r"run_packages=\((.*?)\)", file.read(), re.S).group(1).split())
         for image in ("coordinator", "trainer", "worker-cpu"):
             self.assertEqual(installed(text_of(image)), packages - {"openmpi-bin"}, image)  # mpirun is not used in images
-
-    def test_compose(self):
-        with open(os.path.join(ROOT, "deploy/compose.yaml")) as file:
-            compose = yaml.safe_load(file)
-        services = compose["services"]
-        self.assertEqual(sorted(services), ["coordinator", "grafana", "prometheus", "worker-a", "worker-b"])
-        for name, service in services.items():
-            self.assertRegex(service["image"], r":v?\d+\.\d+\.\d+$", name)
-            for port in service.get("ports", []):
-                self.assertTrue(port.startswith("127.0.0.1:"), f"{name}: {port}")
-            for volume in service.get("volumes", []):
-                source = volume.split(":")[0]
-                if source.startswith(".."):
-                    self.assertTrue(os.path.exists(os.path.join(ROOT, "deploy", source)), f"{name}: {source}")
-        for name in ("coordinator", "worker-a", "worker-b"):
-            self.assertTrue(services[name]["read_only"])
-            self.assertEqual(services[name]["cap_drop"], ["ALL"])
-        with open(os.path.join(ROOT, "monitoring/prometheus.yaml")) as file:
-            targets = yaml.safe_load(file)["scrape_configs"][0]["static_configs"][0]["targets"]
-        self.assertEqual({t.split(":")[0] for t in targets}, {"coordinator", "worker-a", "worker-b"})
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,8 +19,9 @@ import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from chart import NAME, NAMESPACE, ROOT, container_of, render, unavailable  # noqa: E402
+from container_process import BUILD, ContainerProcess, free_port  # noqa: E402
+from redis_rules import RedisRules  # noqa: E402
 
-BUILD = os.environ.get("LEADLINE_BUILD_DIR", os.path.join(ROOT, "build/release"))
 KEYS = 'apiKeys.values={"team-a":"key-of-team-a"}'
 
 
@@ -31,68 +31,6 @@ def missing():
     if not os.path.exists(os.path.join(BUILD, "bin/leadline-worker")):
         return f"no {BUILD}/bin/leadline-worker: build first"
     return None
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-class Pod:
-    """One container as a process: `places` replaces text in its command, arguments and environment."""
-
-    def __init__(self, container, places, downward, log):
-        self.places = places
-        env = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "LEADLINE_WORKER_PROGRAM": os.path.join(BUILD, "bin/leadline-worker"),
-               "LEADLINE_PROGRAM": os.path.join(BUILD, "bin/leadline")}
-        for entry in container.get("env", []):
-            env[entry["name"]] = self.place(entry["value"]) if "value" in entry else downward[entry["name"]]
-        if "LEADLINE_RANKS_PER_NODE" in env:
-            env["LEADLINE_RENDEZVOUS_PORT"] = str(free_port())
-        words = [self.place(word) for word in container["command"] + container["args"]]
-        for name, value in env.items():  # $(NAME) in arguments, as the kubelet does it
-            words = [word.replace(f"$({name})", value) for word in words]
-        self.log = open(log, "w+")
-        self.process = subprocess.Popen(words, env=env, cwd="/", stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-        self.container = container
-
-    def place(self, text):
-        for old, new in self.places.items():
-            text = text.replace(old, new)
-        return text
-
-    def probe(self, which):
-        get = self.container[which]["httpGet"]
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.places['=9000'][1:]}{get['path']}", timeout=3) as answer:
-                return answer.status
-        except urllib.error.HTTPError as error:
-            return error.code
-        except OSError:
-            return None
-
-    def output(self):
-        with open(self.log.name) as file:
-            return file.read()
-
-    def until_probed(self, which, timeout=60):
-        deadline = time.monotonic() + timeout
-        while self.probe(which) != 200:
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"{which}: {self.process.poll()}\n{self.output()[-3000:]}")
-            time.sleep(0.05)
-
-    def stop(self, grace=30):
-        """SIGTERM as a kubelet: the exit status."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(grace)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-        self.log.close()
-        return self.process.wait()
 
 
 @unittest.skipIf(missing(), missing())
@@ -117,14 +55,14 @@ class RealCommands(unittest.TestCase):
     def start(self, name):
         kind, component = {"worker": ("StatefulSet", "worker"), "coordinator": ("Deployment", "coordinator")}[name]
         template = self.objects[(kind, f"{NAME}-{component}")]["spec"]["template"]
-        pod = Pod(container_of(template, name), {**self.places, "=9000": "=" + self.ports[f"{name} admin"]},
+        pod = ContainerProcess(container_of(template, name), {**self.places, "=9000": "=" + self.ports[f"{name} admin"]},
                   {"WORKER_INDEX": "0", "POD_NAME": f"{NAME}-{component}-0"}, os.path.join(self.folder, name + ".log"))
         self.addCleanup(pod.stop)
         return pod
 
     def ask(self, places=None):
         container = container_of(self.objects[("Job", f"{NAME}-test")]["spec"]["template"], "question")
-        pod = Pod(container, {**self.places, **(places or {})}, {}, os.path.join(self.folder, "question.log"))
+        pod = ContainerProcess(container, {**self.places, **(places or {})}, {}, os.path.join(self.folder, "question.log"))
         status = pod.process.wait(60)
         pod.log.close()
         return status, pod.output()
@@ -172,7 +110,7 @@ class RealCommands(unittest.TestCase):
             env = [{"name": name, "value": value} for name, value in (
                 ("LEADLINE_RANKS_PER_NODE", "1"), ("LWS_GROUP_SIZE", "2"), ("LWS_WORKER_INDEX", str(node)),
                 ("LWS_LEADER_ADDRESS", "127.0.0.1"), ("LEADLINE_RENDEZVOUS", "127.0.0.1:" + port), ("WORKER_INDEX", "0"))]
-            pod = Pod({**worker, "env": env}, {**self.places, "=9000": "=" + self.ports["worker admin"]}, {},
+            pod = ContainerProcess({**worker, "env": env}, {**self.places, "=9000": "=" + self.ports["worker admin"]}, {},
                       os.path.join(self.folder, f"node{node}.log"))
             self.addCleanup(pod.stop)
             pods.append(pod)
@@ -184,7 +122,7 @@ class RealCommands(unittest.TestCase):
         """(exit status, last line) of the CronJob's command with `more` flags."""
         template = self.objects[("CronJob", f"{NAME}-policy-trainer")]["spec"]["jobTemplate"]["spec"]["template"]
         container = container_of(template, "trainer")
-        pod = Pod({**container, "args": container["args"] + list(more)},
+        pod = ContainerProcess({**container, "args": container["args"] + list(more)},
                   {**self.places, ":9000": ":" + self.ports["worker admin"]}, {}, os.path.join(self.folder, "training.log"))
         status = pod.process.wait(120)
         pod.log.close()
@@ -276,36 +214,15 @@ class BundledRedis(unittest.TestCase):
         self.process = subprocess.Popen(words, cwd=folder.name, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=subprocess.STDOUT, text=True)
         self.addCleanup(self.stop)
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                self.link = socket.create_connection(("127.0.0.1", self.port), timeout=5)
-                break
-            except OSError:
-                self.assertIsNone(self.process.poll(), "redis-server ended")
-                self.assertLess(time.monotonic(), deadline)
-                time.sleep(0.05)
-        self.addCleanup(self.link.close)
+        self.rules = RedisRules(self.port, self.process)
+        self.addCleanup(self.rules.close)
 
     def stop(self):
         self.process.terminate()
         self.process.communicate(timeout=20)
 
-    def say(self, *words):
-        self.link.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in map(str.encode, words)))
-        return self.link.recv(65536).decode()
-
     def test_its_rules(self):
-        self.assertRegex(self.say("GET", "leadline:x"), "^-NOAUTH")
-        self.assertRegex(self.say("AUTH", "default", "wrong"), "^-WRONGPASS")
-        self.assertEqual(self.say("AUTH", "default", self.password), "+OK\r\n")
-        self.assertEqual(self.say("SET", "leadline:kv:1:k", "v", "EX", "60"), "+OK\r\n")
-        self.assertEqual(self.say("GET", "leadline:kv:1:k"), "$1\r\nv\r\n")
-        self.assertEqual(self.say("UNLINK", "leadline:kv:1:k"), ":1\r\n")
-        self.assertRegex(self.say("SET", "other", "v"), "^-NOPERM")
-        for forbidden in (["FLUSHALL"], ["CONFIG", "GET", "*"], ["KEYS", "*"], ["SHUTDOWN"]):
-            self.assertRegex(self.say(*forbidden), "^-NOPERM", forbidden)
-        self.assertIn("maxmemory_policy:allkeys-lfu", self.say("INFO", "memory"))
+        self.rules.check(self, self.password)
 
 
 if __name__ == "__main__":
