@@ -36,11 +36,9 @@ async function open({ dark = false, width = 1100, height = 760 } = {}) {
 }
 
 // The reference model's answers are short: asks the server not to end them, so that there is something to stop.
-const makeEndless = (page) =>
-  page.route("**/v1/chat/completions", (route) => {
-    const body = { ...route.request().postDataJSON(), ignore_eos: true };
-    return route.continue({ postData: JSON.stringify(body) });
-  });
+const asking = (page, more) =>
+  page.route("**/v1/chat/completions", (route) => route.continue({ postData: JSON.stringify({ ...route.request().postDataJSON(), ...more }) }));
+const makeEndless = (page) => asking(page, { ignore_eos: true });
 
 async function send(page, text) {
   await page.locator("#prompt").fill(text);
@@ -135,10 +133,12 @@ const scenarios = {
   async fields() {
     const page = await open();
     await page.route("**/v1/chat/completions", (route) => {
-      const entry = { token: "Hi", logprob: -0.2, bytes: [72, 105], top_logprobs: [], draft_layer: 4, accepted: true, kv_tier: "disk" };
+      const entry = { token: "Hi", logprob: -0.2, bytes: [72, 105], top_logprobs: [], draft_layer: 4, accepted: true };
+      const usage = { prompt_tokens: 100, completion_tokens: 1, prompt_tokens_details: { cached_tokens: 96, cached_by_tier: { device: 32, memory: 0, disk: 64, redis: 0 } } };
       const events = [
         { choices: [{ index: 0, delta: { content: "Hi" }, logprobs: { content: [entry] }, finish_reason: null }] },
         { choices: [{ index: 0, delta: {}, finish_reason: "stop" }] },
+        { choices: [], usage },
       ];
       const body = events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join("") + "data: [DONE]\n\n";
       return route.fulfill({ status: 200, contentType: "text/event-stream", body });
@@ -153,8 +153,36 @@ const scenarios = {
     await page.locator("#tokens").click();
     await send(page, "Hello");
     await idle(page);
-    assert.match(await page.locator(".token").getAttribute("title"), /drafted at layer 4\ndraft accepted\ncontext from disk/);
+    assert.match(await page.locator(".token").getAttribute("title"), /drafted at layer 4\ndraft accepted\ncontext from 4 compute, 32 device, 64 disk/);
     await page.locator("#figures", { hasText: /accepted\s*75 %\s*exit layer\s*6\.5\s*disk\s*50 %/ }).waitFor();
+  },
+
+  // A real server with drafts and tiers: the strip and every token tell what it did. CONSOLE_TIER: where the context must have come from.
+  async engine() {
+    const tier = process.env.CONSOLE_TIER;
+    for (const [name, options] of Object.entries({ light: {}, dark: { dark: true }, narrow: { width: 360, height: 740 } })) {
+      const page = await open(options);
+      await ready(page);
+      await asking(page, { speculation: { mode: "static" } }); // the guard may find that this small model had better not draft
+      await page.locator("#tokens").click();
+      await page.locator("#settings-button").click();
+      await page.locator("#temperature").fill("0");
+      await page.locator("#settings-button").click();
+      await send(page, "Nils lives in Lima and works as a plumber. Irene lives in Oslo and works as a baker. Zoe lives in Rome. ".repeat(6) + "Where does Nils live?");
+      await idle(page);
+      const titles = await page.locator(".token").evaluateAll((tokens) => tokens.map((token) => token.title));
+      assert.ok(titles.length > 1);
+      assert.ok(titles.every((title) => /context from \d+ compute/.test(title)), titles[0]);
+      if (tier && name === "light") assert.match(titles[0], new RegExp(`\\d+ ${tier}`));
+      assert.ok(titles.some((title) => /drafted at layer \d+\ndraft (accepted|rejected)/.test(title)), titles.join("; "));
+      await page.locator("#figures", { hasText: /accepted\s*\d+ %\s*exit layer\s*[\d.]+/ }).waitFor();
+      if (tier) await page.locator("#figures", { hasText: new RegExp(`${tier}\\s*\\d+ %`) }).waitFor();
+      await page.locator(".tokens").focus();
+      for (let i = 0; i < titles.findIndex((title) => /accepted/.test(title)) + 1; i++) await page.keyboard.press("ArrowRight");
+      assert.match(await page.locator(".token-detail").innerText(), /drafted at layer \d+/);
+      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${name}: wider than the window`);
+      await shot(page, `engine-${tier ?? "first"}-${name}`);
+    }
   },
 
   // Text of a model stays text, whatever it holds.

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -41,10 +42,10 @@ class ConsoleTest(unittest.TestCase):
     def tearDownClass(cls):
         cls.server.stop()
 
-    def drive(self, scenario, server=None, on_step=None):
+    def drive(self, scenario, server=None, on_step=None, **env):
         command = ["node", SCRIPT, scenario, (server or self.server).url + "/"]
         with tempfile.TemporaryFile("w+") as errors:
-            process = subprocess.Popen(command, env=self.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True)
+            process = subprocess.Popen(command, env={**self.env, **env}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True)
             try:
                 for line in process.stdout:
                     on_step(json.loads(line)["step"])
@@ -70,6 +71,27 @@ class ConsoleTest(unittest.TestCase):
 
     def test_fields_that_come_later_are_shown_when_they_exist(self):
         self.drive("fields")
+
+    def test_drafts_and_tiers_of_a_real_server(self):
+        """What one server computed, the next has from disk, and one without that disk from Redis."""
+        drafts = ["--threads", "1", "--speculation", "static:4,4", "--kv-memory", "0"]
+        with tempfile.TemporaryDirectory(prefix="leadline-console-kv-") as folder:
+            redis = ["--kv-redis", f"redis://127.0.0.1:{self.redis(folder)}"] if shutil.which("redis-server") else []
+            disk = ["--kv-disk", os.path.join(folder, "blocks")]
+            runs = [(None, disk + redis), ("disk", disk)] + ([("redis", ["--kv-disk-bytes", "0"] + redis)] if redis else [])
+            for tier, flags in runs:
+                with ServerProcess(ranks=1, workers=1, extra=drafts + flags) as server:
+                    self.drive("engine", server, **({"CONSOLE_TIER": tier} if tier else {}))
+
+    def redis(self, folder):
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = listener.getsockname()[1]
+        process = subprocess.Popen(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.terminate)
+        return port
 
     def test_model_text_is_never_markup(self):
         self.drive("hostile")

@@ -4,7 +4,7 @@ import { ApiError, getJson, getKey, setKey, streamChat } from "./api.js";
 import { render } from "./markdown.js";
 import { StatusStrip } from "./status_strip.js";
 import { loadChat, loadSettings, saveChat, saveSettings } from "./store.js";
-import { renderTokens, tokenOf } from "./token_view.js";
+import { contextOf, renderTokens, tokenOf } from "./token_view.js";
 
 const $ = (id) => document.getElementById(id);
 const SAVE_EVERY_MS = 1000; // while an answer comes
@@ -46,7 +46,7 @@ function drawMessage(message, node) {
   const body = document.createElement("div");
   body.className = "body";
   if (message.role === "user") body.textContent = message.text;
-  else if (message.tokens && settings.tokens) body.append(renderTokens(message.tokens));
+  else if (message.tokens && settings.tokens) body.append(renderTokens(message.tokens, message.figures?.context));
   else body.append(render(message.text));
   const parts = [body];
   const foot = [END_TEXT[message.end], message.error, figuresText(message)].filter(Boolean).join(" · ");
@@ -138,6 +138,7 @@ function take(event, message, started) {
     figures.prompt = event.usage.prompt_tokens;
     figures.cached = event.usage.prompt_tokens_details?.cached_tokens;
     figures.tiers = event.usage.prompt_tokens_details?.cached_by_tier;
+    figures.context = contextOf(event.usage);
     figures.drafted = event.usage.speculation?.drafted;
     figures.accepted = event.usage.speculation?.accepted;
   }

@@ -1,5 +1,6 @@
 // An answer as tokens: each shaded by its probability, with its alternatives on hover or focus. What speculation did to a
-// token (layer, accepted, tier) is shown when the server tells it in the token's entry, and is absent otherwise.
+// token (layer, accepted) is shown when the server tells it in the token's entry, and is absent otherwise; where the KV of its
+// context came from follows from the answer's usage, and from the token's place.
 
 // A token of the page from an entry of the API's logprobs: short names, because these are kept in storage.
 export function tokenOf(entry) {
@@ -10,7 +11,6 @@ export function tokenOf(entry) {
   }
   if (Number.isInteger(entry.draft_layer)) token.l = entry.draft_layer;
   if (typeof entry.accepted === "boolean") token.ok = entry.accepted;
-  if (typeof entry.kv_tier === "string") token.tier = entry.kv_tier;
   return token;
 }
 
@@ -21,14 +21,32 @@ const percent = (logprob) => {
 
 const visible = (text) => text.replaceAll("\n", "⏎").replaceAll("\t", "⇥").replaceAll(" ", "·");
 
-function describe(token) {
+// Sources of context as the API names them, the nearest first; "compute" is what no tier held.
+const SOURCES = ["compute", "device", "memory", "disk", "redis"];
+
+// {source: tokens} of the prompt from usage, or undefined.
+export function contextOf(usage) {
+  const tiers = usage.prompt_tokens_details?.cached_by_tier;
+  if (!tiers || !Number.isFinite(usage.prompt_tokens)) return undefined;
+  const context = { compute: usage.prompt_tokens - (usage.prompt_tokens_details.cached_tokens ?? 0) };
+  for (const source of SOURCES.slice(1)) if (tiers[source] > 0) context[source] = tiers[source];
+  return context;
+}
+
+// Of the token at `place` of the answer: what the answer wrote before it was computed, too.
+function contextText(context, place) {
+  const parts = SOURCES.filter((source) => context[source] > 0 || (source === "compute" && place > 0));
+  return parts.map((source) => `${context[source] + (source === "compute" ? place : 0)} ${source}`).join(", ");
+}
+
+function describe(token, context, place) {
   const lines = [`${visible(token.t)}  ${percent(token.p)}`];
   for (const other of token.a ?? []) {
     if (other.t !== token.t) lines.push(`${visible(other.t)}  ${percent(other.p)}`);
   }
   if (token.l !== undefined) lines.push(`drafted at layer ${token.l}`);
   if (token.ok !== undefined) lines.push(token.ok ? "draft accepted" : "draft rejected");
-  if (token.tier !== undefined) lines.push(`context from ${token.tier}`);
+  if (context) lines.push(`context from ${contextText(context, place)}`);
   return lines.join("\n");
 }
 
@@ -48,29 +66,45 @@ function tokenText(token) {
   }
 }
 
-export function renderToken(token) {
+function renderToken(token, context, place) {
   const node = document.createElement("span");
   node.className = `token shade-${shade(token.p)}`;
   if (token.l !== undefined) node.classList.add("drafted");
   if (token.ok === false) node.classList.add("rejected");
-  if (token.tier !== undefined) node.dataset.tier = token.tier;
   node.textContent = tokenText(token);
-  node.title = describe(token);
+  node.title = describe(token, context, place);
   return node;
 }
 
+// The prompt as one bar: how much of its KV came from where.
+function renderContext(context) {
+  const bar = document.createElement("div");
+  bar.className = "context";
+  const text = `prompt from ${contextText(context, 0)}`;
+  bar.title = text;
+  for (const source of SOURCES.filter((one) => context[one] > 0)) {
+    const piece = document.createElement("span");
+    piece.className = `from-${source}`;
+    piece.style.flexGrow = context[source];
+    piece.textContent = `${source} ${context[source]}`;
+    bar.append(piece);
+  }
+  return bar;
+}
+
 // The pieces of `tokens` in a box that the arrow keys walk: one stop of Tab for the whole answer.
-export function renderTokens(tokens) {
+export function renderTokens(tokens, context) {
   const box = document.createElement("div");
   box.className = "tokens";
   box.tabIndex = 0;
   box.setAttribute("role", "group");
   box.setAttribute("aria-label", "Tokens; arrow keys move between them");
-  box.append(...tokens.map(renderToken));
+  box.append(...tokens.map((token, place) => renderToken(token, context, place)));
   const detail = document.createElement("p");
   detail.className = "token-detail";
   detail.setAttribute("aria-live", "polite");
   const fragment = document.createDocumentFragment();
+  if (context) fragment.append(renderContext(context));
   fragment.append(box, detail);
   let current = -1;
   const choose = (index) => {
