@@ -72,12 +72,10 @@ ExpSums exp_sums(std::span<const float> values, float shift) {
 
 }  // namespace
 
-ProbeReading read_probe(std::span<const float> logits, std::int32_t drawn) {
-  LEADLINE_CHECK(drawn >= 0 && static_cast<std::size_t>(drawn) < logits.size(), "the drawn id is a logit");
-  const std::array<float, kTopK> top = five_largest(logits);
+ProbeReading reading_of(const ProbeSums& sums) {
+  const std::array<float, kTopK>& top = sums.top;
   ProbeReading reading;
   if (!std::isfinite(top[0])) return reading;  // nothing can be drawn: no confidence at all
-  const ExpSums sums = exp_sums(logits, top[0]);
   const double log_mass = std::log(sums.mass);
   reading.entropy = static_cast<float>(std::max(0.0, log_mass - sums.weighted / sums.mass));
   reading.top1_probability = static_cast<float>(1.0 / sums.mass);
@@ -87,8 +85,20 @@ ProbeReading read_probe(std::span<const float> logits, std::int32_t drawn) {
   };
   for (const float logit : top) reading.top5_nll += nll(logit) / static_cast<float>(kTopK);
   reading.margin = std::isfinite(top[1]) ? std::min(top[0] - top[1], kMarginCap) : kMarginCap;
-  reading.drawn_nll = nll(logits[static_cast<std::size_t>(drawn)]);
+  reading.drawn_nll = nll(sums.drawn);
   return reading;
+}
+
+ProbeReading read_probe(std::span<const float> logits, std::int32_t drawn) {
+  LEADLINE_CHECK(drawn >= 0 && static_cast<std::size_t>(drawn) < logits.size(), "the drawn id is a logit");
+  ProbeSums probe;
+  probe.top = five_largest(logits);
+  if (!std::isfinite(probe.top[0])) return {};
+  const ExpSums sums = exp_sums(logits, probe.top[0]);
+  probe.mass = sums.mass;
+  probe.weighted = sums.weighted;
+  probe.drawn = logits[static_cast<std::size_t>(drawn)];
+  return reading_of(probe);
 }
 
 void set_probe(ExitFeatures& features, const ProbeReading& reading) {

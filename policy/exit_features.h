@@ -69,6 +69,14 @@ struct ProbeReading {
 // largest, one for the sums; in that order, so a function of the values alone. REQUIRES: logits not empty,
 // 0 <= drawn < size.
 [[nodiscard]] ProbeReading read_probe(std::span<const float> logits, std::int32_t drawn);
+// The same from numbers that a device made: the five largest logits, the sums of e^x and x e^x over x = logit
+// - the largest, and the drawn id's logit.
+struct ProbeSums {
+  std::array<float, kTopK> top{};
+  double mass = 0, weighted = 0;
+  float drawn = 0;
+};
+[[nodiscard]] ProbeReading reading_of(const ProbeSums& sums);
 void set_probe(ExitFeatures& features, const ProbeReading& reading);
 
 }  // namespace leadline::policy

@@ -71,6 +71,18 @@ void add_compression(CLI::App& app, WorkerConfig& c) {
       ->check(CLI::Range(0.01, 1.0));
 }
 
+void add_device(CLI::App& app, WorkerConfig& c) {
+  app.add_option("--device", c.device, "Where the model runs")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  app.add_option("--gpu-memory-utilization", c.gpu_memory_utilization,
+                 "Share of the GPU's free memory to use")
+      ->check(CLI::Range(0.05, 1.0));
+  app.add_flag("--rank-invariant,!--no-rank-invariant", c.rank_invariant,
+               "GPU: the same bits on 1, 2 and 4 ranks, by slices; off: fewer, larger products");
+  app.add_flag("--graphs,!--no-graphs", c.graphs, "GPU: record decode steps and replay them");
+  app.add_flag("--poison", c.poison,
+               "GPU: fill every output with NaN first, to find what is read but not written; slow");
+}
+
 }  // namespace
 
 ParsedFlags parse_worker_flags(int argc, char** argv) {
@@ -86,12 +98,7 @@ ParsedFlags parse_worker_flags(int argc, char** argv) {
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "int8", "fp8", "int4"}));
   app.add_option("--kv-dtype", c.kv_dtype, "KV pages' element type; int8 and fp8 on GPUs")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "int8", "fp8"}));
-  app.add_option("--device", c.device, "Where the model runs")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
-  app.add_option("--gpu-memory-utilization", c.gpu_memory_utilization,
-                 "Share of the GPU's free memory to use")
-      ->check(CLI::Range(0.05, 1.0));
-  app.add_flag("--rank-invariant,!--no-rank-invariant", c.rank_invariant,
-               "GPU: the same bits on 1, 2 and 4 ranks, by slices; off: fewer, larger products");
+  add_device(app, c);
   app.add_option("--max-model-len", c.max_model_len, "Tokens of prompt and answer; 0: the model's own")
       ->check(CLI::Range(0, 1 << 24));
   app.add_option("--max-seqs", c.max_sequences, "Sequences running at once")->check(CLI::Range(1, 1024));

@@ -20,9 +20,11 @@ struct WorkerConfig {
   std::string device = "auto";    // auto | cpu | cuda
   double gpu_memory_utilization = 0.9;  // of the device's free memory; (0, 1]
   bool rank_invariant = true;           // on a GPU: slices and trees (exactness X2)
-  std::int32_t max_model_len = 0;       // tokens, prompt and answer; 0 = the model's own
-  std::int32_t max_sequences = 64;      // running at once; [1, 1024]
-  std::int32_t step_tokens = 512;       // rows of one step, at least max_sequences; [16, 8192]
+  bool graphs = true;                   // on a GPU: decode steps are recorded and replayed
+  bool poison = false;             // on a GPU: outputs are filled with NaN before each op; for finding faults
+  std::int32_t max_model_len = 0;  // tokens, prompt and answer; 0 = the model's own
+  std::int32_t max_sequences = 64;  // running at once; [1, 1024]
+  std::int32_t step_tokens = 512;   // rows of one step, at least max_sequences; [16, 8192]
   std::int64_t kv_pool_bytes =
       0;  // per rank; 0 = what max_sequences * max_model_len need, at most a quarter of memory
   std::int64_t swap_bytes =

@@ -1,6 +1,7 @@
 #include "deploy/cli/up_options.h"
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 
@@ -60,6 +61,12 @@ void append_number(std::vector<std::string>& command, std::string_view flag, std
   if (value != 0) append(command, flag, std::to_string(value));
 }
 
+std::string share(double of_one) {
+  char text[16];
+  std::snprintf(text, sizeof text, "%.3g", of_one);
+  return text;
+}
+
 }  // namespace
 
 void add_up_flags(CLI::App& command, UpOptions& o) {
@@ -79,9 +86,9 @@ void add_up_flags(CLI::App& command, UpOptions& o) {
       .add_option("--admin-port", o.admin_port, "Metrics and health; worker w: this + 1 + w; 0: free ones")
       ->check(CLI::Range(0, kMaxPort - kMaxWorkers - 1));
   command.add_option("--weights", o.weights, "Weight format; auto: the checkpoint's")
-      ->check(one_of({"auto", "f32", "bf16", "f16", "int8", "int4"}));
-  command.add_option("--kv-dtype", o.kv_dtype, "KV pages' format")
-      ->check(one_of({"auto", "f32", "bf16", "f16"}));
+      ->check(one_of({"auto", "f32", "bf16", "f16", "int8", "fp8", "int4"}));
+  command.add_option("--kv-dtype", o.kv_dtype, "KV pages' format; int8 and fp8 on GPUs")
+      ->check(one_of({"auto", "f32", "bf16", "f16", "int8", "fp8"}));
   command
       .add_option("--kv-pool", o.kv_pool_bytes,
                   "Bytes of KV pages per rank (512MiB, 2GiB, ...); 0: automatic")
@@ -106,6 +113,11 @@ void add_up_flags(CLI::App& command, UpOptions& o) {
   command.add_option("--threads", o.threads, "Threads per rank; 0: cores divided by ranks")
       ->check(CLI::Range(0, 1024));
   command.add_option("--device", o.device, "Where the model runs")->check(one_of({"auto", "cpu", "cuda"}));
+  command
+      .add_option("--gpu-memory-utilization", o.gpu_memory_utilization, "Share of a GPU's free memory to use")
+      ->check(CLI::Range(0.05, 1.0));
+  command.add_flag("--graphs,!--no-graphs", o.graphs, "GPU: record decode steps and replay them");
+  command.add_flag("--poison", o.poison, "GPU: fill every output with NaN first, to find faults; slow");
   command.add_option("--api-key-file", o.api_key_file, "API keys, one a line; default: no keys asked for")
       ->check(CLI::ExistingFile);
   command.add_option("--tls-cert", o.tls_cert, "Certificate chain (PEM) of the API")
@@ -157,6 +169,8 @@ std::string describe(const UpOptions& o) {
       {"kv-redis", o.kv_redis.empty() ? "(off)" : without_password(o.kv_redis)},
       {"threads", or_words(o.threads, "(cores divided by ranks)")},
       {"device", o.device},
+      {"gpu-memory", share(o.gpu_memory_utilization)},
+      {"graphs", o.graphs ? "(on, on a GPU)" : "off"},
       {"api-key-file", o.api_key_file.empty() ? "(no keys asked for)" : o.api_key_file},
       {"tls", o.tls_cert.empty() ? "(off)" : o.tls_cert},
       {"chat-template", o.chat_template.empty() ? "(the model's own)" : o.chat_template},
@@ -227,6 +241,9 @@ std::vector<std::string> worker_command(const UpOptions& o, const UpPlan& plan, 
   append(command, "--kv-redis", o.kv_redis);
   append_number(command, "--threads", o.threads);
   append(command, "--device", o.device);
+  if (o.device != "cpu") append(command, "--gpu-memory-utilization", share(o.gpu_memory_utilization));
+  if (!o.graphs) command.emplace_back("--no-graphs");
+  if (o.poison) command.emplace_back("--poison");
   append(command, "--worker-index", std::to_string(worker));
   append(command, "--stall-limit-ms", std::to_string(o.stall_limit_ms));
   if (o.log_json) command.emplace_back("--log-json");

@@ -21,6 +21,9 @@ struct UpOptions {
   int port = 8000;        // 0 = a free one
   int admin_port = 9464;  // worker w answers on admin_port + 1 + w; 0 = a free block
   std::string weights = "auto", kv_dtype = "auto", device = "auto";
+  double gpu_memory_utilization = 0.9;   // of a GPU's free memory
+  bool graphs = true;                    // on a GPU: decode steps are recorded
+  bool poison = false;                   // on a GPU: outputs are NaN before they are written
   std::int64_t kv_pool_bytes = 0;        // per rank; 0 = automatic
   std::string kv_compression = "exact";  // of requests that name none
   double kv_compression_budget = 0.35;   // of requests that give none

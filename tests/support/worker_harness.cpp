@@ -101,7 +101,9 @@ void WorkerHarness::rank_main(int rank) {
   backend_options.threads = 1;
   backend_options.rank_on_host = rank;
   backend_options.ranks_on_host = options_.ranks;
-  auto backend = worker::make_backend(backend_options);
+  auto backend = options_.make_backend
+                     ? worker::Result<std::unique_ptr<worker::Backend>>(options_.make_backend())
+                     : worker::make_backend(backend_options);
   LEADLINE_CHECK(backend.has_value(), backend.error().message.c_str());
   auto config = worker::ModelConfig::load(options_.model_directory);
   LEADLINE_CHECK(config.has_value(), config.error().message.c_str());

@@ -22,6 +22,8 @@ struct HarnessOptions {
   std::string weights = "auto";
   worker::DType kv_dtype = worker::DType::bf16;
   std::string isa;  // "" = the host's best
+  std::function<std::unique_ptr<worker::Backend>()>
+      make_backend;  // instead of the CPU's; called by each rank
   std::uint32_t pages = 1024, host_pages = 256;
   std::uint32_t max_sequences = 32, step_tokens = 512, min_chunk_tokens = 64;
   std::uint32_t max_model_len = 2048;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "monitoring/check.h"
+#include "worker/backend/step_bucket.h"
 #include "worker/model/activations.h"
 #include "worker/model/fingerprint.h"
 #include "worker/model/rope_angles.h"
@@ -49,6 +50,7 @@ class RankTransformer final : public Transformer {
  private:
   // The parts that a pass is made of.
   void begin(const StepBatch& batch);
+  StepBatch padded(const StepBatch& batch);
   Result<void> run_layers(const StepBatch& batch, KvPool& pool);
   void set_table(const StepBatch& batch, std::size_t i, std::int32_t layer);
   Result<void> run_layer(std::int32_t layer, std::size_t active, const StepBatch& batch, KvPool& pool);
@@ -63,8 +65,8 @@ class RankTransformer final : public Transformer {
   Result<void> logits_at_exit(const StepBatch& batch);
   [[nodiscard]] ConstFloatMatrix where_logits_are(const StepBatch& batch) const;
 
-  Result<void> attention(std::int32_t layer, std::span<const SequenceRows> active, KvPool& pool,
-                         AttentionTap* tap);
+  Result<void> attention(std::int32_t layer, std::span<const SequenceRows> active, std::int64_t rows,
+                         KvPool& pool, AttentionTap* tap);
   void write_heads(std::int32_t layer, FloatMatrix rows, std::span<const SequenceRows> sequences,
                    KvPool& pool);
   Result<void> feed_forward(std::int32_t layer, std::int64_t rows);
@@ -95,8 +97,9 @@ class RankTransformer final : public Transformer {
   Activations activations_;
   std::vector<SequenceRows> sequences_;      // with the KV table of the layer at hand
   std::vector<std::uint32_t> head_lengths_;  // (sequences, KV heads), of those whose heads differ
-  std::vector<std::int32_t> iota_;           // 0, 1, 2, ... max_rows
-  std::vector<float> host_logits_;           // where the device's memory is not the host's
+  std::vector<std::int32_t> padded_tokens_, padded_logit_rows_;
+  std::vector<std::int32_t> iota_;  // 0, 1, 2, ... max_rows
+  std::vector<float> host_logits_;  // where the device's memory is not the host's
 };
 
 Result<void> lost(const transport::Result<void>& result) {
@@ -206,9 +209,30 @@ void RankTransformer::check_layers(const StepBatch& batch) const {
   LEADLINE_CHECK(batch.kept_out < 0 || batch.kept_out + rows <= max_kept_rows_, "more rows than kept slots");
 }
 
+// On a device, a step of decode rows becomes one of a few shapes that are recorded: rows of no sequence
+// follow, which read token 0, write no pages and whose logits nobody sees. Rows do not depend on their
+// company (X1).
+StepBatch RankTransformer::padded(const StepBatch& batch) {
+  if (backend_.stream() == nullptr || !batch.layers.empty() || batch.kept_out >= 0 || mirror_ != nullptr ||
+      batch.tap != nullptr)
+    return batch;
+  for (const SequenceRows& s : batch.sequences)
+    if (!s.decode) return batch;
+  const auto fill = [](std::span<const std::int32_t> from, std::int32_t most, std::vector<std::int32_t>& to) {
+    const auto count = static_cast<std::int32_t>(from.size());
+    to.assign(from.begin(), from.end());
+    to.resize(static_cast<std::size_t>(std::max(count, std::min(step_bucket(count), most))), 0);
+  };
+  fill(batch.tokens, max_rows_, padded_tokens_);
+  fill(batch.logit_rows, max_logit_rows_, padded_logit_rows_);
+  StepBatch wider = batch;
+  wider.tokens = padded_tokens_;
+  wider.logit_rows = padded_logit_rows_;
+  return wider;
+}
+
+// `batch` has been checked; it may be padded.
 void RankTransformer::begin(const StepBatch& batch) {
-  check_batch(batch);
-  if (!batch.layers.empty()) check_layers(batch);
   sequences_.assign(batch.sequences.begin(), batch.sequences.end());
   head_lengths_.resize(sequences_.size() * static_cast<std::size_t>(plan_.kv_heads.count));
   // A device's tables are of the whole batch: passes whose rows come and go hand theirs over layer by layer.
@@ -264,8 +288,9 @@ Result<void> RankTransformer::run_layer(std::int32_t layer, std::size_t active, 
                                         KvPool& pool) {
   for (std::size_t i = 0; i < active; ++i) set_table(batch, i, layer);
   const SequenceRows& end = sequences_[active - 1];
-  const std::int64_t rows = end.first_row + end.rows;
-  if (auto done = attention(layer, std::span(sequences_).first(active), pool, batch.tap); !done) return done;
+  const bool all = active == sequences_.size();  // then those that pad the step, too
+  const std::int64_t rows = all ? static_cast<std::int64_t>(batch.tokens.size()) : end.first_row + end.rows;
+  if (auto done = attention(layer, {sequences_.data(), active}, rows, pool, batch.tap); !done) return done;
   return feed_forward(layer, rows);
 }
 
@@ -285,8 +310,7 @@ Result<void> RankTransformer::run_layers(const StepBatch& batch, KvPool& pool) {
 
 // x += o(attention(q, k, v)), q, k, v = qkv(norm(x))
 Result<void> RankTransformer::attention(std::int32_t layer, std::span<const SequenceRows> active,
-                                        KvPool& pool, AttentionTap* tap) {
-  const std::int64_t rows = active.back().first_row + active.back().rows;
+                                        std::int64_t rows, KvPool& pool, AttentionTap* tap) {
   const LayerWeights& w = weights_.layers[static_cast<std::size_t>(layer)];
   const FloatMatrix x = activations_.residual(rows), normed = activations_.normed(rows);
   const FloatMatrix qkv = activations_.qkv(rows), attended = activations_.attended(rows);
@@ -385,11 +409,19 @@ Result<void> RankTransformer::run_pass(const StepBatch& batch, KvPool& pool) {
   return logits_at_exit(batch);
 }
 
-Result<ConstFloatMatrix> RankTransformer::forward(const StepBatch& batch, KvPool& pool) {
+Result<ConstFloatMatrix> RankTransformer::forward(const StepBatch& asked, KvPool& pool) {
+  check_batch(asked);
+  if (!asked.layers.empty()) check_layers(asked);
+  const StepBatch batch = padded(asked);
   begin(batch);
-  ConstFloatMatrix logits = where_logits_are(batch);
-  const auto tag = reinterpret_cast<std::uintptr_t>(&pool);  // a record holds the pool's addresses
-  const bool plain = batch.layers.empty() && batch.kept_out < 0 && mirror_ == nullptr;
+  ConstFloatMatrix logits = where_logits_are(asked);
+  // What a record bakes in besides shapes: the pool, its geometry and how its units are numbered.
+  std::uint64_t tag = reinterpret_cast<std::uintptr_t>(&pool);
+  for (const std::uint64_t fact :
+       {std::uint64_t{pool.units()}, static_cast<std::uint64_t>(pool.unit_bytes()),
+        static_cast<std::uint64_t>(pool.dtype()), std::uint64_t{batch.layer_unit_step}})
+    tag = (tag ^ fact) * 0x100000001b3U;
+  const bool plain = batch.layers.empty() && batch.kept_out < 0 && mirror_ == nullptr && batch.tap == nullptr;
   auto ran =
       plain ? backend_.run_recorded(tag, [&] { return run_pass(batch, pool); }) : run_pass(batch, pool);
   backend_.end_step();
@@ -397,7 +429,7 @@ Result<ConstFloatMatrix> RankTransformer::forward(const StepBatch& batch, KvPool
   if (plan_.ranks > 1 && !backend_.host_addressable())
     if (auto finished = lost(ranks_.await_stream(backend_.stream())); !finished)
       return tl::unexpected(finished.error());
-  if (logits.rows == 0 || backend_.host_addressable()) return logits;
+  if (logits.rows == 0 || batch.logits_stay || backend_.host_addressable()) return logits;
   host_logits_.resize(static_cast<std::size_t>(logits.rows * logits.row_stride));
   backend_.download(host_logits_.data(), logits.data,
                     static_cast<std::int64_t>(host_logits_.size() * sizeof(float)));

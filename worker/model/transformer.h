@@ -36,6 +36,7 @@ struct StepBatch {
   // order of entry. Final norm and head read a row where it left.
   std::span<const LayerRange> layers;
   std::span<const std::int32_t> kept_in;  // kept slots of the rows that join above layer 0, in row order
+  bool logits_stay = false;    // logits come as device memory: the backend samples or makes features of them
   std::int32_t kept_out = -1;  // >= 0: what all rows left with goes to kept slots kept_out, kept_out + 1, ...
   AttentionTap* tap = nullptr;
 };

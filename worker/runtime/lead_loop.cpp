@@ -64,7 +64,9 @@ LeadLoop::LeadLoop(LeadParts parts, LeadLimits limits)
     : parts_(parts),
       limits_(std::move(limits)),
       compression_(limits_.compression, parts.metrics),
-      director_(table_, sampler_, limits_.speculation, parts.speculation) {
+      chooser_(parts.executor.backend()),
+      director_(table_, sampler_, limits_.speculation, parts.speculation,
+                parts.executor.backend().host_addressable() ? nullptr : &chooser_) {
   const std::string wrong = check(limits_.scheduler);
   LEADLINE_CHECK(wrong.empty(), wrong.c_str());
 }
@@ -363,7 +365,52 @@ void LeadLoop::account(const StepPlan& plan, double seconds) {
   director_.end_step(step);
 }
 
+// All rows of the step in one launch. Row j of a round counts only if every draft before it stands, so its
+// history is known before the others are settled.
+void LeadLoop::sample_on_device(const StepPlan& plan, const StepResult& result) {
+  struct Asked {
+    SequenceId sequence;
+    const DraftedRound* round;  // null: a plain row
+    std::size_t first, rows;    // of what was chosen
+  };
+  std::vector<Asked> asked;
+  std::size_t rows = 0;
+  chooser_.begin(result.logits);
+  for (std::size_t i = 0; i < plan.sequences.size(); ++i) {
+    if (result.first_row[i] < 0) continue;
+    const Sequence& sequence = *table_.find(plan.sequences[i].sequence);
+    const DraftedRound* round = plan.sequences[i].round.max_draft > 0 ? &result.rounds[i] : nullptr;
+    std::span<const std::int32_t> drafts;
+    if (round != nullptr) drafts = std::span(round->inputs).subspan(1);
+    const bool probe =
+        round != nullptr ? director_.wants_round_probe(sequence) : director_.wants_probe(sequence);
+    for (std::size_t row = 0; row <= drafts.size(); ++row)
+      chooser_.add(result.first_row[i] + static_cast<std::int32_t>(row),
+                   sampler_.row_of(sequence, drafts.first(row)), sequence.sampling, probe);
+    asked.push_back({sequence.id, round, rows, drafts.size() + 1});
+    rows += drafts.size() + 1;
+  }
+  const std::span<ChosenRow> all = chooser_.choose();
+  for (const Asked& a : asked) {
+    Sequence& sequence = *table_.find(a.sequence);
+    const std::span<ChosenRow> chosen = all.subspan(a.first, a.rows);
+    if (a.round == nullptr) {
+      if (!chosen[0].row.no_candidate) director_.saw_plain(sequence, chosen[0].reading);
+      deliver_or_fail(sequence, std::move(chosen[0].row), 0, std::chrono::steady_clock::now());
+      continue;
+    }
+    std::vector<SampledRow> own =
+        win(sequence, *a.round, [&](std::size_t row, auto) { return chosen[row].row; });
+    std::vector<policy::ProbeReading> readings;
+    for (std::size_t row = 0; row < own.size() && director_.wants_round_probe(sequence); ++row)
+      readings.push_back(chosen[row].reading);
+    director_.close(sequence, *a.round, own.size(), readings);
+    deliver_round(sequence, *a.round, std::move(own));
+  }
+}
+
 void LeadLoop::sample(const StepPlan& plan, const StepResult& result) {
+  if (result.logits_on_device) return sample_on_device(plan, result);
   for (std::size_t i = 0; i < plan.sequences.size(); ++i) {
     if (result.first_row[i] < 0) continue;
     Sequence& sequence = *table_.find(plan.sequences[i].sequence);
@@ -379,23 +426,28 @@ void LeadLoop::sample(const StepPlan& plan, const StepResult& result) {
 
 void LeadLoop::sample_last(Sequence& sequence, std::span<const float> logits) {
   SampledRow sampled = sampler_.sample(sequence, {}, logits, sequence.sampling);
-  if (sampled.no_candidate) {
-    finish(sequence.id, FinishReason::failed, "every token is banned or has no probability");
-    return;
-  }
-  director_.saw_plain(sequence, logits, sampled.token);
-  deliver(sequence, std::move(sampled), 0, std::chrono::steady_clock::now());
+  if (!sampled.no_candidate) director_.saw_plain(sequence, logits, sampled.token);
+  deliver_or_fail(sequence, std::move(sampled), 0, std::chrono::steady_clock::now());
 }
 
 // Every row that stands is sampled on its own prefix, as a plain step would have; then its tokens go out in
 // order, the last of which may end the sequence.
 void LeadLoop::settle(Sequence& sequence, const DraftedRound& round, ConstFloatMatrix logits) {
+  std::vector<SampledRow> own = win(sequence, round, [&](std::size_t row, auto won) {
+    return sampler_.sample(
+        sequence, won, {logits.row(static_cast<std::int64_t>(row)), static_cast<std::size_t>(logits.cols)},
+        sequence.sampling);
+  });
+  director_.close(sequence, round, own.size(), logits);
+  deliver_round(sequence, round, std::move(own));
+}
+
+std::vector<SampledRow> LeadLoop::win(const Sequence& sequence, const DraftedRound& round,
+                                      const RowSampler& sample) {
   std::vector<SampledRow> own;
   std::vector<std::int32_t> won;
   const std::size_t stand = settle_round(round.inputs, [&](std::size_t row) {
-    SampledRow sampled = sampler_.sample(
-        sequence, won, {logits.row(static_cast<std::int64_t>(row)), static_cast<std::size_t>(logits.cols)},
-        sequence.sampling);
+    SampledRow sampled = sample(row, won);
     won.push_back(sampled.token);
     own.push_back(std::move(sampled));
     const bool last = own.back().no_candidate || is_stop(sequence, won.back()) ||
@@ -403,15 +455,22 @@ void LeadLoop::settle(Sequence& sequence, const DraftedRound& round, ConstFloatM
     return OwnToken{won.back(), last};
   });
   parts_.cache.commit(sequence.id, std::span(round.inputs).first(stand));
-  director_.close(sequence, round, stand, logits);
+  return own;
+}
+
+void LeadLoop::deliver_round(Sequence& sequence, const DraftedRound& round, std::vector<SampledRow> own) {
   const SteadyTime now = std::chrono::steady_clock::now();
   for (std::size_t i = 0; i < own.size(); ++i) {
     const std::int32_t draft_layer = draft_layer_of(round, i, own[i].token);
-    if (own[i].no_candidate)
-      finish(sequence.id, FinishReason::failed, "every token is banned or has no probability");
-    else
-      deliver(sequence, std::move(own[i]), draft_layer, now);
+    deliver_or_fail(sequence, std::move(own[i]), draft_layer, now);
   }
+}
+
+void LeadLoop::deliver_or_fail(Sequence& sequence, SampledRow row, std::int32_t draft_layer, SteadyTime now) {
+  if (row.no_candidate)
+    finish(sequence.id, FinishReason::failed, "every token is banned or has no probability");
+  else
+    deliver(sequence, std::move(row), draft_layer, now);
 }
 
 void LeadLoop::deliver(Sequence& sequence, SampledRow row, std::int32_t draft_layer, SteadyTime now) {

@@ -23,6 +23,7 @@
 #include "worker/runtime/round_director.h"
 #include "worker/runtime/sequence_sampler.h"
 #include "worker/runtime/step_executor.h"
+#include "worker/runtime/token_chooser.h"
 #include "worker/runtime/worker_metrics.h"
 #include "worker/scheduler/scheduler.h"
 #include "worker/serving/request_inbox.h"
@@ -87,8 +88,14 @@ class LeadLoop {
   void ask_for_drafts(std::vector<SequenceView>& views);
   void account(const StepPlan& plan, double seconds);
   void sample(const StepPlan& plan, const StepResult& result);
+  void sample_on_device(const StepPlan& plan, const StepResult& result);
   void sample_last(Sequence& sequence, std::span<const float> logits);
   void settle(Sequence& sequence, const DraftedRound& round, ConstFloatMatrix logits);
+  // The model's own tokens of the rows that stand; their KV is committed. sample(row, won before it).
+  using RowSampler = std::function<SampledRow(std::size_t row, std::span<const std::int32_t> won)>;
+  std::vector<SampledRow> win(const Sequence& sequence, const DraftedRound& round, const RowSampler& sample);
+  void deliver_round(Sequence& sequence, const DraftedRound& round, std::vector<SampledRow> own);
+  void deliver_or_fail(Sequence& sequence, SampledRow row, std::int32_t draft_layer, SteadyTime now);
   void deliver(Sequence& sequence, SampledRow row, std::int32_t draft_layer, SteadyTime now);
   void finish(SequenceId id, transport::FinishReason reason, std::string message = {},
               std::int32_t stop_token = -1);
@@ -103,6 +110,7 @@ class LeadLoop {
   SequenceTable table_;
   std::unordered_map<SequenceId, Live> live_;
   SequenceSampler sampler_;
+  TokenChooser chooser_;
   RoundDirector director_;
   std::uint64_t step_ = 0;
   std::optional<SteadyTime> drain_until_;

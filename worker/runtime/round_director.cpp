@@ -24,8 +24,8 @@ std::span<const float> allowed(const Sequence& sequence, std::span<const float> 
 }  // namespace
 
 RoundDirector::RoundDirector(SequenceTable& table, SequenceSampler& sampler, SpeculationLimits limits,
-                             SpeculationParts parts)
-    : table_(table), sampler_(sampler), limits_(std::move(limits)), parts_(parts) {}
+                             SpeculationParts parts, TokenChooser* device)
+    : table_(table), sampler_(sampler), limits_(std::move(limits)), parts_(parts), device_(device) {}
 
 void RoundDirector::begin_step(std::uint32_t decoding) {
   decoding_ = std::max(decoding, 1U);
@@ -183,10 +183,39 @@ DraftChoice RoundDirector::choose(const DraftPoint& at, std::span<const float> l
   const SampledRow drawn = sampler_.sample(sequence, drafts, logits, rounds.draft_sampling);
   if (drawn.no_candidate) return {};
   const auto start = std::chrono::steady_clock::now();
+  policy::ProbeReading reading;
+  if (rounds.policy->needs().probe) reading = policy::read_probe(allowed(sequence, logits), drawn.token);
+  seconds_ += seconds_since(start);
+  return choose_drawn(at, drawn.token, reading);
+}
+
+std::vector<DraftChoice> RoundDirector::choose_all(std::span<const DraftPoint> points,
+                                                   ConstFloatMatrix logits) {
+  if (device_ == nullptr) return DraftChooser::choose_all(points, logits);
+  device_->begin(logits);
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    const Sequence& sequence = *table_.find(points[i].sequence);
+    const Rounds& rounds = rounds_of(sequence);
+    device_->add(static_cast<std::int32_t>(i), sampler_.row_of(sequence, points[i].inputs.subspan(1)),
+                 rounds.draft_sampling, rounds.policy->needs().probe);
+  }
+  const std::span<const ChosenRow> drawn = device_->choose();
+  std::vector<DraftChoice> made(points.size());
+  for (std::size_t i = 0; i < points.size(); ++i)
+    if (!drawn[i].row.no_candidate) made[i] = choose_drawn(points[i], drawn[i].row.token, drawn[i].reading);
+  return made;
+}
+
+// What the policy makes of a drawn draft.
+DraftChoice RoundDirector::choose_drawn(const DraftPoint& at, std::int32_t token,
+                                        const policy::ProbeReading& reading) {
+  const Sequence& sequence = *table_.find(at.sequence);
+  Rounds& rounds = rounds_of(sequence);
+  const std::span<const std::int32_t> drafts = at.inputs.subspan(1);
+  const auto start = std::chrono::steady_clock::now();
   policy::ExitFeatures& features = rounds.features;
   float confidence = 0;
   if (rounds.policy->needs().probe) {
-    const policy::ProbeReading reading = policy::read_probe(allowed(sequence, logits), drawn.token);
     policy::set_probe(features, reading);
     confidence = reading.top1_probability;
   }
@@ -201,10 +230,10 @@ DraftChoice RoundDirector::choose(const DraftPoint& at, std::span<const float> l
   point.drafted = static_cast<std::int32_t>(drafts.size());
   point.max_draft = rounds.plan.max_draft - point.drafted;
   point.experience = &rounds.experience;
-  const DraftChoice choice = decide(at.sequence, rounds, point, at.climbing, drawn.token);
+  const DraftChoice choice = decide(at.sequence, rounds, point, at.climbing, token);
   seconds_ += seconds_since(start);
   if (choice.step == DraftStep::stop || choice.step == DraftStep::climb) return choice;
-  if (is_stop(sequence, drawn.token)) return {};  // nothing can follow it: verify what ran
+  if (is_stop(sequence, token)) return {};  // nothing can follow it: verify what ran
   rounds.chain *= confidence;
   rounds.observations.push_back({index_of(at.layer), false, confidence});
   return choice;
@@ -229,8 +258,24 @@ DraftChoice RoundDirector::decide(SequenceId id, Rounds& rounds, policy::Decisio
   return {};
 }
 
+bool RoundDirector::wants_round_probe(const Sequence& sequence) {
+  const PolicySlot::Policy& policy = rounds_of(sequence).policy;
+  return policy != nullptr && policy->needs().probe;
+}
+
 void RoundDirector::close(const Sequence& sequence, const DraftedRound& round, std::size_t stand,
                           ConstFloatMatrix logits) {
+  std::vector<policy::ProbeReading> readings;
+  for (std::size_t row = 0; row < stand && wants_round_probe(sequence); ++row) {
+    const std::span<const float> own(logits.row(static_cast<std::int64_t>(row)),
+                                     static_cast<std::size_t>(logits.cols));
+    readings.push_back(policy::read_probe(allowed(sequence, own), 0));
+  }
+  close(sequence, round, stand, readings);
+}
+
+void RoundDirector::close(const Sequence& sequence, const DraftedRound& round, std::size_t stand,
+                          std::span<const policy::ProbeReading> readings) {
   Rounds& rounds = rounds_of(sequence);
   const std::size_t drafted = round.inputs.size() - 1, accepted = stand - 1;
   ++rounds.counts.rounds;
@@ -246,28 +291,32 @@ void RoundDirector::close(const Sequence& sequence, const DraftedRound& round, s
   policy::RoundOutcome outcome;
   outcome.drafted = static_cast<std::int32_t>(drafted);
   outcome.accepted = static_cast<std::int32_t>(accepted);
-  if (rounds.policy != nullptr && rounds.policy->needs().probe) {
-    for (std::size_t row = 0; row < stand; ++row) {
-      const std::span<const float> own(logits.row(static_cast<std::int64_t>(row)),
-                                       static_cast<std::size_t>(logits.cols));
-      const policy::ProbeReading reading = policy::read_probe(allowed(sequence, own), 0);
-      top1.push_back(reading.top1_probability);
-      outcome.last_target_margin = reading.margin;
-    }
+  for (const policy::ProbeReading& reading : readings.first(std::min(readings.size(), stand))) {
+    top1.push_back(reading.top1_probability);
+    outcome.last_target_margin = reading.margin;
   }
   outcome.target_top1 = top1;
   outcome.observations = rounds.observations;
   rounds.experience = policy::observe(rounds.experience, outcome);
 }
 
+bool RoundDirector::wants_probe(const Sequence& sequence) {
+  const PolicySlot::Policy policy = policy_for(sequence);
+  return policy != nullptr && policy->needs().probe;
+}
+
 void RoundDirector::saw_plain(const Sequence& sequence, std::span<const float> logits, std::int32_t token) {
+  policy::ProbeReading reading;
+  if (wants_probe(sequence)) reading = policy::read_probe(allowed(sequence, logits), token);
+  saw_plain(sequence, reading);
+}
+
+void RoundDirector::saw_plain(const Sequence& sequence, const policy::ProbeReading& reading) {
   won_ += 1;
   if (const auto found = rounds_.find(sequence.id); found != rounds_.end())
     log_round(sequence.id, found->second, 1, 0);
-  const PolicySlot::Policy policy = policy_for(sequence);
-  if (policy == nullptr || !policy->needs().probe) return;
+  if (!wants_probe(sequence)) return;
   Rounds& rounds = rounds_of(sequence);
-  const policy::ProbeReading reading = policy::read_probe(allowed(sequence, logits), token);
   policy::RoundOutcome outcome;
   outcome.target_top1 = {&reading.top1_probability, 1};
   outcome.last_target_margin = reading.margin;

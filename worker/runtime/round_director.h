@@ -22,6 +22,7 @@
 #include "worker/runtime/policy_slot.h"
 #include "worker/runtime/sequence_sampler.h"
 #include "worker/runtime/speculation_metrics.h"
+#include "worker/runtime/token_chooser.h"
 #include "worker/scheduler/step_plan.h"
 #include "worker/speculative/drafter.h"
 
@@ -55,8 +56,9 @@ struct SpeculationCounts {
 
 class RoundDirector final : public DraftChooser {
  public:
+  // device: chooses where logits lie on a device; null: they are on the host. Outlives this.
   RoundDirector(SequenceTable& table, SequenceSampler& sampler, SpeculationLimits limits,
-                SpeculationParts parts);
+                SpeculationParts parts, TokenChooser* device = nullptr);
 
   // Between steps: takes the policy of the coming one. `decoding`: sequences with one row to run.
   void begin_step(std::uint32_t decoding);
@@ -66,12 +68,21 @@ class RoundDirector final : public DraftChooser {
   RoundPlan granted(SequenceId id, std::uint32_t drafts);
 
   DraftChoice choose(const DraftPoint& point, std::span<const float> logits) override;
+  std::vector<DraftChoice> choose_all(std::span<const DraftPoint> points, ConstFloatMatrix logits) override;
+  [[nodiscard]] bool reads_device() const override { return device_ != nullptr; }
 
   // A round was verified: `stand` rows of it stand; `logits` the model's own, of all its rows.
   void close(const Sequence& sequence, const DraftedRound& round, std::size_t stand, ConstFloatMatrix logits);
+  // The same where readings were made on a device, of all its rows; without wants_round_probe left out.
+  void close(const Sequence& sequence, const DraftedRound& round, std::size_t stand,
+             std::span<const policy::ProbeReading> readings);
+  [[nodiscard]] bool wants_round_probe(const Sequence& sequence);
   // A plain step of a sequence that may draft gave a token.
   void saw_plain(const Sequence& sequence, std::span<const float> logits, std::int32_t token);
   void end_step(const StepAccount& step);
+  // The same where the reading was made on a device; without wants_probe it may be left out.
+  void saw_plain(const Sequence& sequence, const policy::ProbeReading& reading);
+  [[nodiscard]] bool wants_probe(const Sequence& sequence);
   [[nodiscard]] SpeculationCounts counts(SequenceId id) const;
   void forget(SequenceId id) { rounds_.erase(id); }
 
@@ -96,6 +107,7 @@ class RoundDirector final : public DraftChooser {
   [[nodiscard]] PolicySlot::Policy policy_for(const Sequence& sequence) const;
   DraftChoice decide(SequenceId id, Rounds& rounds, policy::DecisionPoint& point, bool climbing,
                      std::int32_t token);
+  DraftChoice choose_drawn(const DraftPoint& at, std::int32_t token, const policy::ProbeReading& reading);
   [[nodiscard]] std::int32_t index_of(std::int32_t exit) const;
 
   // constant after construction
@@ -103,6 +115,7 @@ class RoundDirector final : public DraftChooser {
   SequenceSampler& sampler_;
   const SpeculationLimits limits_;
   const SpeculationParts parts_;
+  TokenChooser* const device_;
   // owned by the step thread
   PolicySlot::Policy policy_;
   std::uint32_t decoding_ = 1;

@@ -4,14 +4,12 @@
 
 namespace leadline::worker {
 
-SampledRow SequenceSampler::sample(const Sequence& sequence, std::span<const std::int32_t> after,
-                                   std::span<const float> logits, const SamplingParams& params) {
+SamplingRow SequenceSampler::row_of(const Sequence& sequence, std::span<const std::int32_t> after) {
   banned_ = sequence.banned_ids;
   if (sequence.generated() + after.size() < sequence.min_tokens)
     banned_.insert(banned_.end(), sequence.stop_ids.begin(), sequence.stop_ids.end());
   const std::span<const std::int32_t> tokens(sequence.tokens);
   SamplingRow row;
-  row.logits = logits;
   row.allowed_vocab = sequence.allowed_vocab;
   row.prompt = tokens.first(sequence.prompt_tokens);
   row.generated = tokens.subspan(sequence.prompt_tokens);
@@ -22,6 +20,13 @@ SampledRow SequenceSampler::sample(const Sequence& sequence, std::span<const std
   }
   row.position = tokens.size() + after.size();
   row.banned = banned_;
+  return row;
+}
+
+SampledRow SequenceSampler::sample(const Sequence& sequence, std::span<const std::int32_t> after,
+                                   std::span<const float> logits, const SamplingParams& params) {
+  SamplingRow row = row_of(sequence, after);
+  row.logits = logits;
   return worker::sample(row, params, scratch_);
 }
 

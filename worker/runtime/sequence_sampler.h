@@ -15,6 +15,9 @@ namespace leadline::worker {
 
 class SequenceSampler {
  public:
+  // The row of the token that follows the sequence's tokens and then `after`, without logits; what it points
+  // to is this object's, until the next call.
+  SamplingRow row_of(const Sequence& sequence, std::span<const std::int32_t> after);
   // The token that follows the sequence's tokens and then `after` (drafts, or tokens won in this round but
   // not yet delivered). `params` are the sequence's own, or those without what nobody reads.
   SampledRow sample(const Sequence& sequence, std::span<const std::int32_t> after,

@@ -241,7 +241,9 @@ Result<StepResult> StepExecutor::execute(const StepPlan& plan, DraftChooser* cho
   const auto forward_start = std::chrono::steady_clock::now();
   add_rows(plan, result);
   if (verifier_.empty()) return result;
-  auto logits = verifier_.run(transformer_, geometry_.local_kv_heads, pool_, tap_for(plan));
+  result.logits_on_device = !backend_.host_addressable();
+  auto logits =
+      verifier_.run(transformer_, pool_, {geometry_.local_kv_heads, tap_for(plan), result.logits_on_device});
   if (!logits) return tl::unexpected(logits.error());
   result.logits = *logits;
   result.first_row.assign(verifier_.first_logits().begin(), verifier_.first_logits().end());

@@ -32,6 +32,7 @@ struct PageGeometry {
 
 struct StepResult {
   ConstFloatMatrix logits;              // [logit rows, vocab], rank 0 only; valid until the next step
+  bool logits_on_device = false;        // they are device memory, for TokenChooser
   std::vector<std::int32_t> first_row;  // per sequence of the plan: its first row in logits, -1 = none wanted
   std::vector<DraftedRound> rounds;     // per sequence of the plan: what its round ran; no inputs without one
   std::vector<CompressOutcome> compressed;  // of the plan's compressions, in order
@@ -57,6 +58,7 @@ class StepExecutor {
   // rank_lost from a collective; configuration if the plan names pages or layers that this rank does not
   // have. REQUIRES on rank 0, for a plan with rounds: a chooser.
   Result<StepResult> execute(const StepPlan& plan, DraftChooser* chooser = nullptr);
+  [[nodiscard]] Backend& backend() { return backend_; }
 
  private:
   struct Place {  // where pages lie on this rank: its own pool, and a draft rank's copy

@@ -25,6 +25,8 @@
 #include "worker/runtime/memory_plan.h"
 #include "worker/runtime/policy_control.h"
 #include "worker/runtime/signals.h"
+#include "worker/runtime/token_chooser.h"
+#include "worker/runtime/warm_up_plans.h"
 #include "worker/serving/control_service.h"
 #include "worker/speculative/candidate_exits.h"
 
@@ -163,6 +165,8 @@ Result<void> Rank::load_model() {
   options.threads = config_.threads;
   options.gpu_memory_utilization = config_.gpu_memory_utilization;
   options.rank_invariant = config_.rank_invariant;
+  options.record_steps = config_.graphs;
+  options.poison = config_.poison;
   options.log = [](std::string_view line) { monitoring::log_info("backend", {{"says", line}}); };
   options.ranks_on_host = on_host_.ranks;
   options.rank_on_host = on_host_.rank;
@@ -323,16 +327,30 @@ CompressionRules Rank::compression_rules() const {
   return rules;
 }
 
-// One step on a page that nobody uses yet: faults memory in and opens the collectives' connections before a
-// user waits for it.
+// Every rank runs the same plans; on rank 0 a device's sampling is warmed with them.
 Result<void> Rank::warm_up() {
-  StepPlan plan;
-  SequenceStep rows;
-  rows.tokens.assign(kPageTokens / 2, 0);
-  rows.table = {PageId{0}};
-  plan.sequences.push_back(rows);
-  auto warmed = executor_->execute(plan);
-  if (!warmed) return tl::unexpected(warmed.error());
+  const WarmUpLimits limits{config_.max_sequences, config_.step_tokens,
+                            static_cast<std::int32_t>(max_model_len_),
+                            backend_->stream() != nullptr && config_.graphs};
+  const std::vector<StepPlan> plans = warm_up_plans(limits);
+  const auto start = std::chrono::steady_clock::now();
+  TokenChooser chooser(*backend_);
+  const SamplingParams params;
+  for (std::size_t i = 0; i < plans.size(); ++i) {
+    if (plans.size() > 1)
+      health_.set_progress(i, plans.size());  // of this phase: /startupz tells the phase, too
+    auto warmed = executor_->execute(plans[i]);
+    if (!warmed) return tl::unexpected(warmed.error());
+    if (!warmed->logits_on_device || warmed->logits.rows == 0) continue;
+    chooser.begin(warmed->logits);
+    SamplingRow row;
+    row.allowed_vocab = model_.vocab;
+    for (const std::int32_t first : warmed->first_row) chooser.add(first, row, params, false);
+    chooser.choose();
+  }
+  if (plans.size() > 1) health_.set_progress(plans.size(), plans.size());
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  monitoring::log_info("warmed up", {{"steps", plans.size()}, {"seconds", seconds}});
   return {};
 }
 

@@ -10,6 +10,15 @@ std::int32_t kept_rows_for(std::int32_t rounds, std::int32_t drafts, std::int32_
   return rounds * (1 + exits) + drafts;  // every input once, and pass 1 of a climb at every layer that asks
 }
 
+std::vector<DraftChoice> DraftChooser::choose_all(std::span<const DraftPoint> points,
+                                                  ConstFloatMatrix logits) {
+  std::vector<DraftChoice> made;
+  for (std::size_t i = 0; i < points.size(); ++i)
+    made.push_back(
+        choose(points[i], {logits.row(static_cast<std::int64_t>(i)), static_cast<std::size_t>(logits.cols)}));
+  return made;
+}
+
 // The rounds that run next, all in one pass. While a round is on its way through pass 1 (it climbs), all that
 // are in pass 1 move together from layer to layer, each time up to the lowest one where somebody leaves or
 // asks; later passes wait for them, so that a step has few passes.
@@ -56,10 +65,10 @@ Result<std::vector<DraftChoice>> Drafter::choices(std::span<Round* const> asking
   if (ranks_.rank() == 0) {
     LEADLINE_CHECK(chooser != nullptr && logits.rows == static_cast<std::int64_t>(asking.size()),
                    "rank 0 chooses, from one row of logits for each");
-    for (std::size_t i = 0; i < asking.size(); ++i)
-      made[i] = chooser->choose(
-          {asking[i]->start->sequence, asking[i]->to, asking[i]->climbing, asking[i]->drafted.inputs},
-          {logits.row(static_cast<std::int64_t>(i)), static_cast<std::size_t>(logits.cols)});
+    std::vector<DraftPoint> points;
+    for (const Round* round : asking)
+      points.push_back({round->start->sequence, round->to, round->climbing, round->drafted.inputs});
+    made = chooser->choose_all(points, logits);
   }
   if (ranks_.size() == 1) return made;
   std::vector<std::byte> bytes = draft_choices_to_bytes(made);
@@ -100,7 +109,9 @@ Result<void> Drafter::pass(std::span<Round* const> rows, DraftChooser* chooser, 
     }
     tokens.push_back(round->drafted.inputs.back());
   }
-  const StepBatch batch{tokens, sequences, limits_.layer_unit_step, logit_rows, layers, kept_in, next_slot_};
+  StepBatch batch{tokens, sequences, limits_.layer_unit_step, logit_rows, layers, kept_in};
+  batch.kept_out = next_slot_;
+  batch.logits_stay = chooser != nullptr && chooser->reads_device();
   auto logits = transformer_.forward(batch, pool);
   if (!logits) return tl::unexpected(logits.error());
   arrive(rows);

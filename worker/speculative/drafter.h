@@ -33,6 +33,9 @@ class DraftChooser {
   // `logits` (vocab) of the row that ran inputs.back(). After go_on with no draft left to draw, the token is
   // run and the round stops. Asked in one order of rows, on rank 0 only.
   virtual DraftChoice choose(const DraftPoint& point, std::span<const float> logits) = 0;
+  // For all rows of a pass; logits (rows, vocab) are device memory where reads_device().
+  virtual std::vector<DraftChoice> choose_all(std::span<const DraftPoint> points, ConstFloatMatrix logits);
+  [[nodiscard]] virtual bool reads_device() const { return false; }
 };
 
 struct DrafterLimits {

@@ -48,11 +48,11 @@ void Verifier::lay_out(std::int32_t layers) {
   if (kept_in_.empty()) layers_.clear();  // no round: every row runs every layer
 }
 
-Result<ConstFloatMatrix> Verifier::run(Transformer& transformer, std::uint32_t layer_unit_step, KvPool& pool,
-                                       AttentionTap* tap) {
+Result<ConstFloatMatrix> Verifier::run(Transformer& transformer, KvPool& pool, const VerifyPass& pass) {
   lay_out(transformer.layers());
-  StepBatch batch{tokens_, sequences_, layer_unit_step, logit_rows_, layers_, kept_in_};
-  batch.tap = tap;
+  StepBatch batch{tokens_, sequences_, pass.layer_unit_step, logit_rows_, layers_, kept_in_};
+  batch.tap = pass.tap;
+  batch.logits_stay = pass.logits_stay;
   return transformer.forward(batch, pool);
 }
 

@@ -13,6 +13,12 @@
 
 namespace leadline::worker {
 
+struct VerifyPass {
+  std::uint32_t layer_unit_step = 0;  // of KvTable::base, per layer
+  AttentionTap* tap = nullptr;        // sees the plain items first, in the order of adding; may be null
+  bool logits_stay = false;           // as StepBatch has it
+};
+
 class Verifier {
  public:
   void clear();
@@ -22,9 +28,8 @@ class Verifier {
   void add_round(const RoundStart& start, const DraftedRound& drafted);
   [[nodiscard]] bool empty() const { return items_.empty(); }
 
-  // rank_lost from a collective. tap: sees the plain items first, in the order of adding; may be null.
-  Result<ConstFloatMatrix> run(Transformer& transformer, std::uint32_t layer_unit_step, KvPool& pool,
-                               AttentionTap* tap = nullptr);
+  // rank_lost from a collective.
+  Result<ConstFloatMatrix> run(Transformer& transformer, KvPool& pool, const VerifyPass& pass);
   // After run: per item in the order of adding, its first row in the logits, -1 without.
   [[nodiscard]] std::span<const std::int32_t> first_logits() const { return first_logits_; }
 

@@ -51,6 +51,18 @@ TEST(UpOptions, SizesHaveUnits) {
   EXPECT_EQ(parse({"--kv-pool", "4096"}).kv_pool_bytes, 4096);
 }
 
+TEST(UpOptions, WhatConcernsAGpuReachesTheWorker) {
+  const UpPlan plan = plan_for(1);
+  const std::string command =
+      joined(worker_command(parse({"--device", "cuda", "--gpu-memory-utilization", "0.75", "--no-graphs",
+                                   "--poison", "--weights", "fp8", "--kv-dtype", "int8"}),
+                            plan, 0));
+  EXPECT_THAT(command, HasSubstr("--device cuda --gpu-memory-utilization 0.75 --no-graphs --poison"));
+  EXPECT_THAT(command, HasSubstr("--weights fp8 --kv-dtype int8"));
+  EXPECT_THAT(joined(worker_command(parse({"--device", "cpu"}), plan, 0)), Not(HasSubstr("gpu")));
+  EXPECT_THROW(parse({"--gpu-memory-utilization", "1.5"}), CLI::ParseError);
+}
+
 TEST(UpOptions, WrongValuesAreRefused) {
   for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{{"--ranks", "0"},
                                                                                      {"--weights", "int3"},

@@ -97,6 +97,21 @@ TEST_F(CudaModel, RecordedStepsGiveTheBitsOfPlainOnes) {
   EXPECT_EQ(backend->recorded_steps(), 1U);
 }
 
+// 3 and 4 sequences run as the record of 4; a row's bits do not tell.
+TEST_F(CudaModel, ARecordServesItsBucket) {
+  auto together = start(true);
+  const CudaBackend* backend = last_;
+  auto alone = start(true);
+  for (std::size_t s = 0; s < 4; ++s) together->run(s, tokens(10 + 7 * s), 64, false);
+  alone->run(0, tokens(10), 64, false);
+  for (int i = 0; i < 6; ++i) {
+    std::vector<Feed> feeds;
+    for (std::size_t s = 0; s < (i % 2 == 0 ? 4U : 3U); ++s) feeds.push_back(Feed{s, {i}, false, true});
+    ASSERT_EQ(together->step(feeds)[0], alone->step({Feed{0, {i}, false, true}})[0]) << "step " << i;
+  }
+  EXPECT_EQ(backend->recorded_steps(), 1U);
+}
+
 TEST_F(CudaModel, EightBitPagesComeNear) {
   const Logits exact = start(true)->run(0, tokens(40), 64, true);
   for (DType kv : {DType::i8, DType::fp8}) {
