@@ -23,7 +23,8 @@ struct Compressor::Job {
   const CompressStep& step;
   const CompressionMethod& method;
   bool needs_keys = false;
-  std::vector<std::vector<float>> keys, values;     // per local KV head, (slots, head_dim)
+  LayerInputs own;                                  // of the layer at hand, unless inputs are kept
+  LayerInputs* in = nullptr;                        // own, or what is kept of the layer
   std::vector<std::vector<float>> window, columns;  // per local KV head, (slots)
   std::vector<float> shared;                        // scores of all heads' mean
   SlotGroups group_choice;                          // of the layer group at hand
@@ -58,6 +59,7 @@ Result<std::unique_ptr<Compressor>> Compressor::make(const CompressorShape& shap
 void Compressor::forget(SequenceId sequence) {
   taps_.drop(sequence);
   lists_.drop(sequence);
+  for (LayerInputs& inputs : kept_inputs_) inputs = {};
 }
 
 template <typename T>
@@ -84,11 +86,9 @@ Result<CompressOutcome> Compressor::compress(const CompressStep& step) {
                                                          " of " + std::to_string(shape_.pages));
   Job job{.step = step, .method = compression_methods()[step.params.method]};
   job.needs_keys = (job.method.traits.taps & (kTapKeys | kTapWindow)) != 0 || job.method.traits.merges;
-  job.keys.resize(shape_.local_kv_heads);
-  job.values.resize(shape_.local_kv_heads);
   for (std::uint32_t layer = 0; layer < shape_.layers; ++layer)
     if (auto done = run_layer(job, layer); !done) return tl::unexpected(done.error());
-  if (!keeps_taps_) taps_.drop(step.sequence);
+  if (kept_inputs_.empty()) taps_.drop(step.sequence);
   auto outcome = agree(job);
   if (!outcome) return outcome;
   outcome->us = static_cast<std::uint64_t>(
@@ -97,21 +97,39 @@ Result<CompressOutcome> Compressor::compress(const CompressStep& step) {
   return outcome;
 }
 
-Result<void> Compressor::run_layer(Job& job, std::uint32_t layer) {
+// K and V of the prompt's slots as floats, as far as the method needs them.
+void Compressor::read_slots(Job& job, std::uint32_t layer) {
+  if (kept_inputs_.empty()) {
+    job.own.has_keys = job.own.has_values = false;
+    job.own.window.clear();
+    job.in = &job.own;
+  } else {
+    job.in = &kept_inputs_[layer];
+  }
   const CompressStep& step = job.step;
   const auto pages = static_cast<std::uint32_t>(step.from.size());
   const std::size_t page_floats = std::size_t{kPageTokens} * pages_.head_dim();
-  for (std::uint32_t head = 0; job.needs_keys && head < shape_.local_kv_heads; ++head) {
-    job.keys[head].resize(pages * page_floats);
-    job.values[head].resize(job.method.traits.merges ? pages * page_floats : 0);
+  const bool keys = job.needs_keys && !job.in->has_keys;
+  const bool values = job.method.traits.merges && !job.in->has_values;
+  job.in->keys.resize(shape_.local_kv_heads);
+  job.in->values.resize(shape_.local_kv_heads);
+  for (std::uint32_t head = 0; (keys || values) && head < shape_.local_kv_heads; ++head) {
+    if (keys) job.in->keys[head].resize(pages * page_floats);
+    if (values) job.in->values[head].resize(pages * page_floats);
     for (std::uint32_t p = 0; p < pages; ++p) {
       const std::uint32_t filled = std::min(kPageTokens, step.tokens - p * kPageTokens);
       const std::uint32_t unit = unit_of(step.from[p], layer, head);
-      pages_.read_keys(unit, filled, job.keys[head].data() + p * page_floats);
-      if (job.method.traits.merges)
-        pages_.read_values(unit, filled, job.values[head].data() + p * page_floats);
+      if (keys) pages_.read_keys(unit, filled, job.in->keys[head].data() + p * page_floats);
+      if (values) pages_.read_values(unit, filled, job.in->values[head].data() + p * page_floats);
     }
   }
+  job.in->has_keys |= keys;
+  job.in->has_values |= values;
+}
+
+Result<void> Compressor::run_layer(Job& job, std::uint32_t layer) {
+  const CompressStep& step = job.step;
+  read_slots(job, layer);
   const bool chooses = first_of_group(job.method, layer, shape_.layers) == layer;
   if (chooses) {
     if (auto read = read_attention(job, layer); !read) return read;
@@ -134,8 +152,10 @@ Result<void> Compressor::read_attention(Job& job, std::uint32_t layer) {
   const std::uint32_t slots = job.step.tokens, group = shape_.query_heads / shape_.kv_heads;
   std::vector<float> sums;
   if ((taps & kTapWindow) != 0) {
-    sums = taps_.window_sums(job.step.sequence, layer, window_rows(job.method, job.step.params, slots),
-                             job.keys);
+    const std::uint32_t rows = window_rows(job.method, job.step.params, slots);
+    std::vector<float>& kept = job.in->window[rows];
+    if (kept.empty()) kept = taps_.window_sums(job.step.sequence, layer, rows, job.in->keys);
+    sums = kept;
   } else {
     const std::span<const float> columns = taps_.column_sums(job.step.sequence, layer);
     sums.assign(columns.begin(), columns.end());
@@ -183,7 +203,7 @@ HeadInput Compressor::input_of(const Job& job, std::uint32_t layer, std::uint32_
   input.slots = job.step.tokens;
   input.head_dim = pages_.head_dim();
   input.seed = job.step.seed;
-  if (job.needs_keys) input.keys = job.keys[head];
+  if (job.needs_keys) input.keys = job.in->keys[head];
   if (!job.window.empty()) input.window = job.window[head];
   if (!job.columns.empty()) input.columns = job.columns[head];
   input.delimiters = job.step.delimiters;
@@ -199,7 +219,7 @@ void Compressor::write_head(Job& job, std::uint32_t layer, std::uint32_t head, c
     keys.resize(std::size_t{groups.size()} * dim);
     values.resize(keys.size());
     bias.resize(groups.size());
-    job.method.merge(groups, {job.keys[head], job.values[head], dim}, {keys, values, bias});
+    job.method.merge(groups, {job.in->keys[head], job.in->values[head], dim}, {keys, values, bias});
   }
   const std::size_t first_slot = list.units.size() * kPageTokens;
   for (std::uint32_t g = 0; g < groups.size(); ++g) {

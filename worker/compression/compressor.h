@@ -7,6 +7,7 @@
 // bit for bit.
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <vector>
@@ -47,16 +48,24 @@ class Compressor {
   // have.
   Result<CompressOutcome> compress(const CompressStep& step);
   void forget(SequenceId sequence);
-  // Benchmarks compress one prompt in many ways: what was tapped then stays until forget().
-  void keep_taps() { keeps_taps_ = true; }
+  // Benchmarks compress one prompt in many ways: from now on what was tapped, and what was read of the pages,
+  // stays until forget().
+  void keep_inputs() { kept_inputs_.resize(shape_.layers); }
 
   [[nodiscard]] QueryTaps& taps() { return taps_; }
   [[nodiscard]] CompressedLists& lists() { return lists_; }
 
  private:
   struct Job;
+  // What a layer's decisions read, per local KV head.
+  struct LayerInputs {
+    bool has_keys = false, has_values = false;
+    std::vector<std::vector<float>> keys, values;        // (slots, head_dim)
+    std::map<std::uint32_t, std::vector<float>> window;  // by rows: (query heads, slots)
+  };
   Compressor(const CompressorShape& shape, PageSlots pages, transport::Communicator& ranks);
   Result<void> run_layer(Job& job, std::uint32_t layer);
+  void read_slots(Job& job, std::uint32_t layer);
   Result<void> read_attention(Job& job, std::uint32_t layer);
   Result<void> share_scores(Job& job, std::uint32_t layer);
   [[nodiscard]] HeadInput input_of(const Job& job, std::uint32_t layer, std::uint32_t head) const;
@@ -78,7 +87,7 @@ class Compressor {
   transport::Communicator& ranks_;
   QueryTaps taps_;
   CompressedLists lists_;
-  bool keeps_taps_ = false;
+  std::vector<LayerInputs> kept_inputs_;  // per layer; empty while serving
 };
 
 }  // namespace leadline::worker

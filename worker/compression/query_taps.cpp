@@ -29,6 +29,32 @@ bool QueryTaps::expect(std::span<const TapRequest> requests) {
   return any;
 }
 
+void QueryTaps::branch(SequenceId from, const TapRequest& to) {
+  const auto found = kept_.find(from);
+  LEADLINE_CHECK(found != kept_.end() && found->second.request.end < to.end, "a branch of nothing");
+  const Kept& base = found->second;
+  Kept kept{.request = to, .scale = base.scale, .queries = {}, .columns = {}};
+  if ((to.taps & kTapWindow) != 0) {
+    const std::size_t width = std::size_t{shape_.query_heads} * shape_.head_dim;
+    const std::uint32_t count = to.end - to.window_from, end = base.request.end;
+    kept.queries.resize(shape_.layers * count * width);
+    const std::uint32_t shared = std::max(to.window_from, base.request.window_from);
+    for (std::size_t layer = 0; shared < end && layer < shape_.layers; ++layer)
+      std::copy_n(base.queries.data() +
+                      (layer * (end - base.request.window_from) + shared - base.request.window_from) * width,
+                  (end - shared) * width,
+                  kept.queries.data() + (layer * count + shared - to.window_from) * width);
+  }
+  if ((to.taps & kTapColumns) != 0) {
+    kept.columns.assign(shape_.layers, std::vector<float>(std::size_t{shape_.query_heads} * to.end));
+    for (std::size_t layer = 0; layer < shape_.layers; ++layer)
+      for (std::size_t head = 0; head < shape_.query_heads; ++head)
+        std::copy_n(base.columns[layer].data() + head * base.request.end, base.request.end,
+                    kept.columns[layer].data() + head * to.end);
+  }
+  kept_[to.sequence] = std::move(kept);
+}
+
 void QueryTaps::see(std::int32_t layer, ConstFloatMatrix qkv, std::span<const SequenceRows> sequences) {
   for (std::size_t i = 0; i < sequences.size() && i < pass_.size(); ++i) {
     if (pass_[i] == nullptr) continue;

@@ -38,6 +38,9 @@ class QueryTaps final : public AttentionTap {
   bool expect(std::span<const TapRequest> requests);
   void see(std::int32_t layer, ConstFloatMatrix qkv, std::span<const SequenceRows> sequences) override;
   void drop(SequenceId sequence) { kept_.erase(sequence); }
+  // A prompt that goes on where the prompt `from` ended: what was kept of that one's rows counts as seen. For
+  // benchmarks that ask many questions about one text. REQUIRES: from was seen, and ends before to.end.
+  void branch(SequenceId from, const TapRequest& to);
 
   // Probabilities summed over the last `rows` of the window per slot, (query heads, slots); keys of each KV
   // head of `layer` are (slots, head_dim). REQUIRES: the rows were seen.

@@ -163,9 +163,13 @@ class TextGenerator:
         return turns
 
     def memory(self, count):
-        """Facts told one by one, each acknowledged, with questions about earlier ones between."""
+        """At most `count` facts told one by one."""
+        return self.told(self.facts(count))
+
+    def told(self, facts):
+        """The facts told one by one, each acknowledged, with questions about earlier ones between."""
         turns, known = [], []
-        for fact in self.facts(count):
+        for fact in facts:
             tail = self.random.choice(["", " Please remember it.", " " + self.filler()])
             reply = self.random.choice(["I will remember that. ", "Understood. ", "Noted. "])
             turns += [("user", fact.statement + tail), ("assistant", reply + fact.statement)]

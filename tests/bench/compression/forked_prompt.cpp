@@ -1,8 +1,8 @@
 #include "tests/bench/compression/forked_prompt.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
+#include <ctime>
 #include <numeric>
 
 #include "monitoring/check.h"
@@ -13,9 +13,13 @@ namespace leadline::tests {
 using namespace leadline::worker;
 
 namespace {
-constexpr SequenceId kSequence{1};
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+constexpr SequenceId kText{1}, kPrompt{2};
+constexpr std::uint32_t kWindow = 32;
+
+double thread_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
 }  // namespace
 
@@ -60,21 +64,21 @@ Result<std::unique_ptr<ForkedPrompt>> ForkedPrompt::open(const Options& options)
                                      *p.pool_, *p.ranks_);
   if (!compressor) return tl::unexpected(compressor.error());
   p.compressor_ = std::move(*compressor);
-  p.compressor_->keep_taps();
+  p.compressor_->keep_inputs();
   return made;
 }
 
-std::int32_t ForkedPrompt::run(std::span<const std::int32_t> tokens, bool tap,
-                               std::vector<double>* logprobs) {
-  std::int32_t next = -1;
+template <typename Visit>
+void ForkedPrompt::run(std::span<const std::int32_t> tokens, const TapRequest* tap,
+                       std::span<const std::uint8_t> wanted, const Visit& visit) {
+  if (tap != nullptr) (void)compressor_->taps().expect({tap, 1});
   std::vector<std::int32_t> logit_rows;
   for (std::size_t at = 0; at < tokens.size(); at += options_.chunk) {
     const std::span<const std::int32_t> chunk =
         tokens.subspan(at, std::min<std::size_t>(options_.chunk, tokens.size() - at));
-    const bool last = at + chunk.size() == tokens.size();
     logit_rows.clear();
-    for (std::size_t r = logprobs != nullptr ? 0 : chunk.size() - 1; r < chunk.size(); ++r)
-      if (logprobs != nullptr || last) logit_rows.push_back(static_cast<std::int32_t>(r));
+    for (std::size_t r = 0; r < chunk.size(); ++r)
+      if (wanted[at + r] != 0) logit_rows.push_back(static_cast<std::int32_t>(r));
     SequenceRows rows;
     rows.rows = static_cast<std::int32_t>(chunk.size());
     rows.first_position = static_cast<std::int32_t>(position_);
@@ -85,74 +89,118 @@ std::int32_t ForkedPrompt::run(std::span<const std::int32_t> tokens, bool tap,
     rows.kv.head_step = 1;
     if (forked_ && !exact_)
       rows.kv.layers = compressor_->lists().tables(
-          kSequence, std::span(pages).first((slots_ + chunk.size() + kPageTokens - 1) / kPageTokens));
+          prompt_sequence_, std::span(pages).first((slots_ + chunk.size() + kPageTokens - 1) / kPageTokens));
     StepBatch batch{chunk, {&rows, 1}, static_cast<std::uint32_t>(config_.kv_heads), logit_rows};
-    batch.tap = tap ? &compressor_->taps() : nullptr;
+    batch.tap = tap != nullptr ? &compressor_->taps() : nullptr;
     auto logits = transformer_->forward(batch, *pool_);
     LEADLINE_CHECK(logits.has_value(), "forward failed");
     position_ += static_cast<std::uint32_t>(chunk.size());
     slots_ += static_cast<std::uint32_t>(chunk.size());
-    for (std::int64_t r = 0; r < logits->rows; ++r) {
-      const float* row = logits->row(r);
-      const float* best = std::max_element(row, row + config_.vocab);
-      next = static_cast<std::int32_t>(best - row);
-      const std::size_t follows = at + static_cast<std::size_t>(logit_rows[static_cast<std::size_t>(r)]) + 1;
-      if (logprobs == nullptr || follows >= tokens.size()) continue;
-      double total = 0;
-      for (std::int32_t v = 0; v < config_.vocab; ++v) total += std::exp(double{row[v]} - *best);
-      logprobs->push_back(double{row[tokens[follows]]} - *best - std::log(total));
-    }
+    for (std::int64_t r = 0; r < logits->rows; ++r)
+      visit(at + static_cast<std::size_t>(logit_rows[static_cast<std::size_t>(r)]), logits->row(r));
   }
-  return next;
 }
 
-std::int32_t ForkedPrompt::prefill(std::span<const std::int32_t> tokens, bool columns) {
-  compressor_->forget(kSequence);
-  prompt_ = static_cast<std::uint32_t>(tokens.size());
+std::int32_t ForkedPrompt::best(const float* logits) const {
+  return static_cast<std::int32_t>(std::max_element(logits, logits + config_.vocab) - logits);
+}
+
+void ForkedPrompt::read(std::span<const std::int32_t> text, bool columns) {
+  compressor_->forget(kText);
+  compressor_->forget(kPrompt);
+  text_ = prompt_ = static_cast<std::uint32_t>(text.size());
   position_ = slots_ = 0;
   forked_ = false;
-  const TapRequest request{kSequence, static_cast<std::uint8_t>(kTapWindow | (columns ? kTapColumns : 0)),
-                           prompt_ - std::min(prompt_, 32U), prompt_};
-  (void)compressor_->taps().expect({&request, 1});
-  const auto start = std::chrono::steady_clock::now();
-  const std::int32_t next = run(tokens, true, nullptr);
-  prefill_seconds_ = seconds_since(start);
+  prompt_sequence_ = kText;
+  taps_ = static_cast<std::uint8_t>(kTapWindow | (columns ? kTapColumns : 0));
+  seed_ = 0xcbf29ce484222325ULL;
+  for (const std::int32_t token : text)
+    seed_ = (seed_ ^ static_cast<std::uint32_t>(token)) * 0x100000001b3ULL;
+  const TapRequest request{kText, taps_, text_ - std::min(text_, kWindow), text_};
+  const double start = thread_seconds();
+  run(text, &request, std::vector<std::uint8_t>(text.size()), [](std::size_t, const float*) {});
+  read_seconds_ = thread_seconds() - start;
+}
+
+std::int32_t ForkedPrompt::ask(std::span<const std::int32_t> question) {
+  compressor_->lists().drop(prompt_sequence_);
+  compressor_->forget(kPrompt);
+  prompt_ = text_ + static_cast<std::uint32_t>(question.size());
+  prompt_sequence_ = question.empty() ? kText : kPrompt;
+  position_ = slots_ = text_;
+  forked_ = false;
+  if (question.empty()) return -1;
+  const TapRequest request{kPrompt, taps_, prompt_ - std::min(prompt_, kWindow), prompt_};
+  compressor_->taps().branch(kText, request);
+  std::vector<std::uint8_t> wanted(question.size());
+  wanted.back() = 1;
+  std::int32_t next = -1;
+  run(question, &request, wanted, [&](std::size_t, const float* row) { next = best(row); });
   return next;
 }
 
 ForkOutcome ForkedPrompt::fork(const CompressionMethod* method, CompressionParams params,
                                std::span<const std::uint8_t> delimiters) {
   forked_ = true;
-  position_ = prompt_;
   exact_ = method == nullptr || keeps_everything(*method, params, prompt_);
-  slots_ = exact_ ? prompt_ : 0;
+  back_to_fork();
   if (exact_) return {};
-  compressor_->lists().drop(kSequence);
+  compressor_->lists().drop(prompt_sequence_);
   CompressStep step;
-  step.sequence = kSequence;
+  step.sequence = prompt_sequence_;
   const std::uint32_t pages = (prompt_ + kPageTokens - 1) / kPageTokens;
   for (std::uint32_t i = 0; i < pages; ++i) step.from.push_back(PageId{prompt_pages_[i]});
   for (const std::uint32_t page : fork_pages_) step.to.push_back(PageId{page});
   step.tokens = prompt_;
-  step.seed = prompt_ * 2654435761ULL;
+  step.seed = seed_ + prompt_;
   step.delimiters.assign(delimiters.begin(), delimiters.end());
   step.params = params;
   step.params.method = static_cast<std::uint8_t>(method - compression_methods().data());
+  const double start = thread_seconds();
   auto outcome = compressor_->compress(step);
+  const double seconds = thread_seconds() - start;
   LEADLINE_CHECK(outcome.has_value(), "compression failed");
-  std::size_t units = 0;
   const auto layers = static_cast<std::uint32_t>(config_.layers),
              heads = static_cast<std::uint32_t>(config_.kv_heads);
+  const double slot_bytes =
+      2.0 * static_cast<double>(config_.head_dim) * (options_.kv_dtype == DType::f32 ? 4 : 2);
+  double bytes = 0;
   for (std::uint32_t l = 0; l < layers; ++l)
-    for (std::uint32_t h = 0; h < heads; ++h)
-      units += compressor_->lists().head(kSequence, l, h).units.size();
+    for (std::uint32_t h = 0; h < heads; ++h) {
+      const CompressedHead& head = compressor_->lists().head(prompt_sequence_, l, h);
+      const double slots = static_cast<double>(head.units.size()) * kPageTokens;
+      bytes += slots * (slot_bytes + (head.bias.empty() ? 0 : sizeof(float)));
+    }
   return {static_cast<double>(outcome->slots) / (static_cast<double>(prompt_) * layers * heads),
-          static_cast<double>(units) / (static_cast<double>(pages) * layers * heads),
-          static_cast<double>(outcome->us) * 1e-6};
+          bytes / (static_cast<double>(pages) * kPageTokens * layers * heads * slot_bytes), seconds};
 }
 
-std::int32_t ForkedPrompt::feed(std::span<const std::int32_t> tokens, std::vector<double>* logprobs) {
-  return run(tokens, false, logprobs);
+void ForkedPrompt::back_to_fork() {
+  LEADLINE_CHECK(forked_, "no fork to answer on");
+  position_ = prompt_;
+  slots_ = exact_ ? prompt_ : 0;
+}
+
+std::vector<std::int32_t> ForkedPrompt::next_tokens(std::span<const std::int32_t> tokens,
+                                                    std::span<const std::uint8_t> wanted) {
+  std::vector<std::int32_t> next(tokens.size(), -1);
+  run(tokens, nullptr, wanted, [&](std::size_t at, const float* row) { next[at] = best(row); });
+  back_to_fork();
+  return next;
+}
+
+std::vector<double> ForkedPrompt::losses(std::span<const std::int32_t> tokens) {
+  std::vector<double> losses;
+  std::vector<std::uint8_t> wanted(tokens.size(), 1);
+  wanted.back() = 0;
+  run(tokens, nullptr, wanted, [&](std::size_t at, const float* row) {
+    const float top = row[best(row)];
+    double total = 0;
+    for (std::int32_t v = 0; v < config_.vocab; ++v) total += std::exp(double{row[v]} - top);
+    losses.push_back(std::log(total) + top - double{row[tokens[at + 1]]});
+  });
+  back_to_fork();
+  return losses;
 }
 
 }  // namespace leadline::tests

@@ -1,6 +1,7 @@
 #pragma once
-// ForkedPrompt: one prompt computed exactly once, then compressed in many ways, each of which answers on its
-// own: what a benchmark of prompt-end methods needs. One rank, no scheduler. Thread: one.
+// ForkedPrompt: one text computed exactly once, questions put behind it, and each of these prompts compressed
+// in many ways, each of which answers on its own: what a benchmark of prompt-end methods needs. One rank, no
+// scheduler. Thread: one. Invariant: answers() and losses() leave the fork as they found it.
 
 #include <cstdint>
 #include <memory>
@@ -15,8 +16,8 @@ namespace leadline::tests {
 
 struct ForkOutcome {
   double slot_share = 1;  // slots kept of those there were
-  double byte_share = 1;  // whole units, of the exact prompt's
-  double seconds = 0;
+  double byte_share = 1;  // whole units and the planes of their bias, of the exact prompt's units
+  double seconds = 0;     // of this thread
 };
 
 class ForkedPrompt {
@@ -30,21 +31,30 @@ class ForkedPrompt {
   };
   static worker::Result<std::unique_ptr<ForkedPrompt>> open(const Options& options);
 
-  // Forgets what there was. The greedy next token. columns: keep the sums over all rows, which cost another
-  // pass.
-  std::int32_t prefill(std::span<const std::int32_t> tokens, bool columns);
+  // Forgets what there was. columns: keep the sums over all rows, which cost another pass.
+  void read(std::span<const std::int32_t> text, bool columns);
+  // The prompt is the text and this question (empty: the text alone). Its greedy next token, -1 for the text.
+  std::int32_t ask(std::span<const std::int32_t> question);
   // A new fork of the prompt: exact (no method), or compressed.
   ForkOutcome fork(const worker::CompressionMethod* method, worker::CompressionParams params,
                    std::span<const std::uint8_t> delimiters);
-  // Runs tokens on the fork; the greedy next token, and per token the log probability of the one after it
-  // within `tokens` if asked for.
-  std::int32_t feed(std::span<const std::int32_t> tokens, std::vector<double>* logprobs = nullptr);
+  // The greedy next token behind each of `tokens` that is `wanted` (one flag each), run on the fork; else -1.
+  std::vector<std::int32_t> next_tokens(std::span<const std::int32_t> tokens,
+                                        std::span<const std::uint8_t> wanted);
+  // Minus the log probability of each of `tokens` but the first.
+  std::vector<double> losses(std::span<const std::int32_t> tokens);
 
   [[nodiscard]] const worker::ModelConfig& config() const { return config_; }
-  [[nodiscard]] double prefill_seconds() const { return prefill_seconds_; }
+  [[nodiscard]] std::uint32_t prompt_tokens() const { return prompt_; }
+  [[nodiscard]] double read_seconds() const { return read_seconds_; }
 
  private:
-  std::int32_t run(std::span<const std::int32_t> tokens, bool tap, std::vector<double>* logprobs);
+  // Runs tokens from where the prompt or fork stands, and gives `visit` the logits of those that are wanted.
+  template <typename Visit>
+  void run(std::span<const std::int32_t> tokens, const worker::TapRequest* tap,
+           std::span<const std::uint8_t> wanted, const Visit& visit);
+  [[nodiscard]] std::int32_t best(const float* logits) const;
+  void back_to_fork();
 
   worker::ModelConfig config_;
   Options options_;
@@ -54,9 +64,12 @@ class ForkedPrompt {
   std::unique_ptr<worker::KvPool> pool_;
   std::unique_ptr<worker::Compressor> compressor_;
   std::vector<std::uint32_t> prompt_pages_, fork_pages_, tail_pages_;
-  std::uint32_t prompt_ = 0, position_ = 0, slots_ = 0;
+  worker::SequenceId prompt_sequence_{1};
+  std::uint8_t taps_ = 0;
+  std::uint64_t seed_ = 0;  // of the text's tokens
+  std::uint32_t text_ = 0, prompt_ = 0, position_ = 0, slots_ = 0;
   bool forked_ = false, exact_ = true;
-  double prefill_seconds_ = 0;
+  double read_seconds_ = 0;
 };
 
 }  // namespace leadline::tests

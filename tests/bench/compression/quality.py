@@ -1,15 +1,19 @@
 #!/usr/bin/env python3
 """Quality of compressed KV on the reference model: every method and budget on the same prompts, beside the full cache and
-slots drawn by lot. Questions are made by models/reference/train/textgen.py; a prompt is computed once and forked.
+slots drawn by lot. Texts and questions are made by models/reference/train/textgen.py, seeds that were not trained on.
 
-    quality.py run --out DIR [--items 200] [--cells long-agnostic,...] [--budgets 0.5,0.35,0.2,0.12] [--methods ...]
-    quality.py report DIR > table.md
+    quality.py run --out DIR [--texts 40] [--cells long,...] [--budgets 0.5,0.35,0.2,0.12] [--methods ...]
+    quality.py report DIR [--csv FILE] > table.md
 
-run is resumable: it does what DIR lacks, in rounds over all cells, so that every cell grows alike. An answer is right if all
-its tokens are the expected ones, greedily. report: share of right answers, bytes reached, and the difference to random with a
-paired bootstrap interval (95 %, 2,000 draws over items).
+run is resumable: it does what DIR lacks, in rounds over all cells, so that all cells grow alike. A text has six questions:
+  agnostic  the text is compressed without a question; single: each question behind it, on its own; turns: 2 to 6 of a
+            conversation that asks all six
+  aware     text and question are compressed together (five questions of the six); turns: the others asked behind the first
+An answer is right if all its tokens are the expected ones, greedily. Budgets are bytes, in whole units of 16 slots, pins
+within; the report gives the bytes reached. Against random: paired differences, their 95 % interval from 2,000 bootstrap draws over texts.
 """
 import argparse
+import csv
 import json
 import pathlib
 import random
@@ -21,85 +25,83 @@ sys.path.insert(0, str(ROOT / "models/reference/train"))
 import bpe       # noqa: E402
 import textgen   # noqa: E402
 
-METHODS = "random streaming h2o snapkv pyramidkv keydiff semanticache windowkv".split()
+METHODS = "random streaming h2o snapkv pyramidkv keydiff knorm semanticache windowkv".split()
 BUDGETS = (0.5, 0.35, 0.2, 0.12)
 DELIMITERS = set(b".,?!;: \t\n")
-SEED = 40_000  # of held-out questions; textgen moves it above the training seeds
+SEED = 40_000  # of held-out texts; textgen moves it above the training seeds
+QUESTIONS, AWARE = 6, 5
 
-# name -> (length of textgen, questions asked, does the prompt hold the first question)
+# name -> (kind, facts or tokens, filler sentences, whether the budget of 12 % is asked too: from 1,000 tokens on)
 CELLS = {
-    "medium-aware": ("medium", 1, True), "medium-agnostic": ("medium", 1, False),
-    "long-aware": ("long", 1, True), "long-agnostic": ("long", 1, False),
-    "far-aware": ("far", 1, True), "far-agnostic": ("far", 1, False),
-    "memory-agnostic": ("memory", 1, False),   # facts told turn by turn, then one question
-    "turns-long": ("long", 6, True),           # compressed with question 1; 2 to 6 asked behind it
-    "prose": ("prose", 0, False),              # loss of 256 tokens behind 1,024 of held-out prose
+    "medium": ("story", (14, 22), (26, 38), False),
+    "memory": ("memory", (30, 40), None, True),
+    "long": ("story", (30, 40), (80, 100), True),
+    "far": ("story", (40, 60), (140, 160), True),
+    "whole": ("story", (60, 70), (245, 255), True),  # the model's whole context
+    "prose": ("prose", 1024, None, True),            # loss of 256 tokens behind so many of held-out prose
+    "prose-whole": ("prose", 3840, None, True),
 }
+COLUMNS = ("cell", "mode", "questions", "variant", "value", "slots", "bytes", "against_random", "low", "high", "texts",
+           "asked", "seconds_per_prompt")
 
 
-def delimiter_flags(tokenizer):
-    flags = []
-    for piece in tokenizer._pieces:
+def delimiter_ids(tokenizer):
+    """Ids by rule of worker/compression/delimiters.h, and none."""
+    ids = {"only": [], "exact": [], "contains": [], "none": []}
+    for token, piece in enumerate(tokenizer._pieces):
         raw = bytes(bpe.BYTES[symbol] for symbol in piece)
-        flags.append(1 if all(byte in DELIMITERS for byte in raw) else 0)
-    return flags + [0] * len(bpe.SPECIAL)
+        inner = any(byte in DELIMITERS and not (at == 0 and byte == 32) for at, byte in enumerate(raw))
+        only = all(byte in DELIMITERS for byte in raw)
+        for rule, holds in (("only", only), ("exact", only and len(raw) == 1), ("contains", only or inner)):
+            if holds:
+                ids[rule].append(token)
+    return ids
 
 
 def header(role):
     return f"<|start_header_id|>{role}<|end_header_id|>\n\n"
 
 
-def story_item(tokenizer, seed, length, questions, aware):
+def recall_item(tokenizer, seed, kind, facts, fillers):
+    """A text with facts, and questions about six of them."""
     generator = textgen.TextGenerator(textgen.TRAINING_SEEDS + seed)
-    (fewest, most), (least, filled) = textgen.LENGTHS[length]
-    turns = generator.story_questions(generator.random.randint(fewest, most), generator.random.randint(least, filled),
-                                      questions)
-    first = turns[0][1]
-    story, question = first[:first.rindex("\n\n") + 2], first[first.rindex("\n\n") + 2:]
-    before = tokenizer.encode("<|begin_of_text|>" + header("user") + story)
-    ask = tokenizer.encode(question + "<|eot_id|>" + header("assistant"))
-    asked = [{"tokens": [] if aware else ask, "answer": tokenizer.encode(turns[1][1] + "<|eot_id|>")}]
-    for (_, text), (_, answer) in zip(turns[2::2], turns[3::2]):
-        asked.append({"tokens": tokenizer.encode(header("user") + text + "<|eot_id|>" + header("assistant")),
-                      "answer": tokenizer.encode(answer + "<|eot_id|>")})
-    return {"prompt": before + ask if aware else before, "aware": aware, "questions": asked}
+    known = generator.facts(generator.random.randint(*facts))
+    if kind == "story":
+        text = header("user") + generator.story(known, generator.random.randint(*fillers)) + "\n\n"
+    else:
+        text = "".join(header(role) + said + "<|eot_id|>" for role, said in generator.told(known))
+    questions = []
+    for fact in generator.random.sample(known, QUESTIONS):
+        ask = fact.question + "<|eot_id|>" + header("assistant")
+        again = header("user") + ask
+        questions.append({"ask": tokenizer.encode(ask if kind == "story" else again), "again": tokenizer.encode(again),
+                          "answer": tokenizer.encode(fact.answer + "<|eot_id|>")})
+    return {"text": tokenizer.encode("<|begin_of_text|>" + text), "questions": questions}
 
 
-def memory_item(tokenizer, seed):
-    generator = textgen.TextGenerator(textgen.TRAINING_SEEDS + seed)
-    turns = generator.memory(generator.random.randint(14, 30))
-    while not turns[-2][1].endswith("?"):
-        turns = turns[:-2] if len(turns) > 2 else generator.memory(20)
-    text = "<|begin_of_text|>" + "".join(header(role) + said + "<|eot_id|>" for role, said in turns[:-2])
-    ask = header("user") + turns[-2][1] + "<|eot_id|>" + header("assistant")
-    return {"prompt": tokenizer.encode(text),
-            "questions": [{"tokens": tokenizer.encode(ask), "answer": tokenizer.encode(turns[-1][1] + "<|eot_id|>")}]}
-
-
-def prose_items(tokenizer, count):
+def prose_tokens(tokenizer):
     """This repository's own pages: written after the model was trained."""
-    text = "\n\n".join(path.read_text() for path in sorted(ROOT.glob("docs/**/*.md")))
-    tokens = tokenizer.encode(text)
-    step = max(1, (len(tokens) - 1280) // count)
-    for start in range(0, len(tokens) - 1280, step):
-        yield {"prompt": tokens[start:start + 1024], "continued": tokens[start + 1024:start + 1280]}
+    return tokenizer.encode("\n\n".join(path.read_text() for path in sorted(ROOT.glob("docs/**/*.md"))))
 
 
-def write_items(cell, path, count):
+def items_of(cell, first, count):
     tokenizer = bpe.Tokenizer.load(ROOT / "models/reference/tokenizer.json")
-    flags = delimiter_flags(tokenizer)
-    length, questions, aware = CELLS[cell]
-    with open(path, "w", encoding="utf8") as out:
-        prose = list(prose_items(tokenizer, count))[:count] if length == "prose" else []
-        for i in range(len(prose) or count):
-            if length == "prose":
-                item = prose[i]
-            elif length == "memory":
-                item = memory_item(tokenizer, SEED + i)
-            else:
-                item = story_item(tokenizer, SEED + i, length, questions, aware)
-            item["id"] = f"{cell}/{i}"
-            item["delimiters"] = [flags[token] for token in item["prompt"]]
+    kind, size, fillers, _ = CELLS[cell]
+    prose = prose_tokens(tokenizer) if kind == "prose" else []
+    for i in range(first, count):
+        if kind == "prose":
+            start = i * 5077 % (len(prose) - size - 256)
+            item = {"text": prose[start:start + size], "continued": prose[start + size:start + size + 256]}
+        else:
+            item = recall_item(tokenizer, SEED + i, kind, size, fillers)
+        item["id"] = f"{cell}/{i}"
+        yield item
+
+
+def grow_items(cell, path, count):
+    lines = path.read_text().splitlines() if path.exists() else []
+    with open(path, "a", encoding="utf8") as out:
+        for item in items_of(cell, len(lines), count):
             out.write(json.dumps(item) + "\n")
 
 
@@ -111,25 +113,29 @@ def variants(methods, budgets):
 def run(options):
     out = pathlib.Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    program = pathlib.Path(options.build) / "bin/compression_quality"
-    cells = options.cells.split(",")
-    wanted = (json.loads(pathlib.Path(options.variants).read_text()) if options.variants else
-              variants(options.methods.split(","), [float(b) for b in options.budgets.split(",")]))
+    rules = out / "delimiters.json"
+    rules.write_text(json.dumps(delimiter_ids(bpe.Tokenizer.load(ROOT / "models/reference/tokenizer.json"))))
+    budgets = [float(b) for b in options.budgets.split(",")]
     done = 0
-    while done < options.items:
-        done = min(options.items, done + options.round)
-        for cell in cells:
-            items = out / f"{cell}.items"
-            write_items(cell, items, done)
-            subprocess.run([program, "--model", ROOT / "models/reference", "--items", items, "--variants",
-                            json.dumps(wanted), "--out", out / f"{cell}.jsonl"], check=True)
+    while done < options.texts:
+        done = min(options.texts, done + options.round)
+        for cell in options.cells.split(","):
+            fitting = [b for b in budgets if b >= 0.2 or CELLS[cell][3]]
+            wanted = (json.loads(pathlib.Path(options.variants).read_text()) if options.variants else
+                      variants(options.methods.split(","), fitting))
+            grow_items(cell, out / f"{cell}.items", done)
+            subprocess.run([pathlib.Path(options.build) / "bin/compression_quality", "--model", ROOT / "models/reference",
+                            "--items", out / f"{cell}.items", "--variants", json.dumps(wanted), "--delimiters", rules,
+                            "--aware", str(options.aware), "--out", out / f"{cell}.jsonl"], check=True)
 
 
-def value(row):
+def value(row, questions):
     if "loss" in row:
         return row["loss"]
-    later = row["right"][1:] if len(row["right"]) > 1 else row["right"]  # of several turns: those behind the first
-    return 100 * sum(later) / len(later)
+    bits = row[questions]
+    if questions == "turns" and row["mode"] == "agnostic":
+        bits = bits[1:]  # turns 2 to 6 in both modes
+    return 100 * sum(bits) / len(bits)
 
 
 def interval(differences):
@@ -138,29 +144,62 @@ def interval(differences):
     return means[50], means[1949]
 
 
-def report(options):
-    for path in sorted(pathlib.Path(options.out).glob("*.jsonl")):
-        rows = {}
+def cells_of(directory):
+    """(cell, mode, questions) -> variant -> id -> row, and the tokens of each text."""
+    cells, tokens = {}, {}
+    for path in sorted(directory.glob("*.jsonl")):
+        for line in path.with_suffix(".items").read_text().splitlines():
+            item = json.loads(line)
+            tokens[item["id"]] = len(item["text"])
         for line in path.read_text().splitlines():
             row = json.loads(line)
-            rows.setdefault(row["variant"], {})[row["id"]] = row
-        prompts = {json.loads(line)["id"]: len(json.loads(line)["prompt"])
-                   for line in path.with_suffix(".items").read_text().splitlines()}
-        tokens = sorted(prompts[item] for item in rows["full"])
-        what = "loss, nats" if any("loss" in row for row in rows["full"].values()) else "right, %"
-        print(f"\n### {path.stem}: {len(rows['full'])} prompts of {tokens[0]} to {tokens[-1]} tokens\n")
-        print(f"| variant | {what} | slots | bytes | against random | items |\n| --- | --- | --- | --- | --- | --- |")
-        for variant, items in rows.items():
-            values = [value(row) for row in items.values()]
-            rival = rows.get("random@" + variant.partition("@")[2], {}) if "@" in variant else {}
-            both = [value(items[i]) - value(rival[i]) for i in items if i in rival]
-            text = "-"
-            if both and not variant.startswith("random"):
-                low, high = interval(both)
-                text = f"{sum(both) / len(both):+.1f} [{low:+.1f}, {high:+.1f}]"
-            share = [sum(row[key] for row in items.values()) / len(items) for key in ("slots", "bytes")]
-            digits = 3 if "loss" in next(iter(items.values())) else 1
-            print(f"| {variant} | {sum(values) / len(values):.{digits}f} | {share[0]:.3f} | {share[1]:.3f} | {text} | {len(values)} |")
+            for questions in ["loss"] if "loss" in row else ["single", "turns"]:
+                cell = cells.setdefault((path.stem, row["mode"], questions), {})
+                cell.setdefault(row["variant"], {})[row["id"]] = row
+    return cells, tokens
+
+
+def asked(row, questions):
+    return 1 if questions == "loss" else QUESTIONS - 1 if questions == "turns" else len(row["single"])
+
+
+def lines_of(key, rows, wanted):
+    for variant, items in rows.items():
+        if wanted and variant not in wanted:
+            continue
+        items = {i: row for i, row in items.items() if i in rows["full"]}
+        values = {i: value(row, key[2]) for i, row in items.items()}
+        prompts = {i: len(row["single"]) if row["mode"] == "aware" else 1 for i, row in items.items()}
+        rival = rows.get("random@" + variant.partition("@")[2], {})
+        both = [values[i] - value(rival[i], key[2]) for i in items if i in rival]
+        low, high = interval(both) if both and not variant.startswith("random") else (None, None)
+        share = {name: sum(row.get(name, 0) / prompts[i] for i, row in items.items()) / len(items)
+                 for name in ("slots", "bytes", "seconds")}
+        yield dict(zip(COLUMNS, (*key, variant, sum(values.values()) / len(values), share["slots"], share["bytes"],
+                                 sum(both) / len(both) if low is not None else None, low, high, len(items),
+                                 sum(asked(row, key[2]) for row in items.values()), share["seconds"])))
+
+
+def report(options):
+    cells, tokens = cells_of(pathlib.Path(options.out))
+    lines = []
+    for key, rows in cells.items():
+        sizes = sorted(tokens[item] for item in rows["full"])
+        what, digits = ("loss, nats", 3) if key[2] == "loss" else ("right, %", 1)
+        print(f"\n### {', '.join(key)}: {len(sizes)} texts of {sizes[0]} to {sizes[-1]} tokens\n")
+        print(f"| variant | {what} | bytes | against random | asked |\n| --- | --- | --- | --- | --- |")
+        for line in lines_of(key, rows, options.variants.split(",") if options.variants else None):
+            lines.append(line)
+            against = "-"
+            if line["low"] is not None:
+                against = f"{line['against_random']:+.{digits}f} [{line['low']:+.{digits}f}, {line['high']:+.{digits}f}]"
+            print(f"| {line['variant']} | {line['value']:.{digits}f} | {line['bytes']:.3f} | {against} | {line['asked']} |")
+    if options.csv:
+        with open(options.csv, "w", newline="", encoding="utf8") as out:
+            writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            for line in lines:
+                writer.writerow({k: f"{v:.4f}" if isinstance(v, float) else v for k, v in line.items()})
 
 
 def main():
@@ -168,15 +207,18 @@ def main():
     commands = parser.add_subparsers(dest="command", required=True)
     runs = commands.add_parser("run")
     runs.add_argument("--out", required=True)
-    runs.add_argument("--items", type=int, default=200, help="per cell")
-    runs.add_argument("--round", type=int, default=20)
+    runs.add_argument("--texts", type=int, default=40, help="per cell, of six questions each")
+    runs.add_argument("--round", type=int, default=5)
     runs.add_argument("--cells", default=",".join(CELLS))
     runs.add_argument("--methods", default=",".join(METHODS))
     runs.add_argument("--budgets", default=",".join(map(str, BUDGETS)))
+    runs.add_argument("--aware", type=int, default=AWARE, help="questions per text that also end a prompt")
     runs.add_argument("--variants", help="JSON file with a list of variants, instead of methods and budgets")
     runs.add_argument("--build", default=ROOT / "build/release")
     reports = commands.add_parser("report")
     reports.add_argument("out")
+    reports.add_argument("--csv", help="also write all lines there")
+    reports.add_argument("--variants", help="only these, comma-separated")
     options = parser.parse_args()
     run(options) if options.command == "run" else report(options)
 
