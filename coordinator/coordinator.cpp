@@ -119,6 +119,7 @@ class CoordinatorProcess final : public Coordinator {
   std::unique_ptr<Fleet> fleet_;
   std::unique_ptr<Dispatcher> dispatcher_;  // before fleet_ in destruction: it abandons its placements
   std::unique_ptr<SessionTable> sessions_;
+  KvHistory kv_history_;
   std::unique_ptr<Services> services_;
   std::unique_ptr<Api> api_;
   std::unique_ptr<Listener> listener_;
@@ -168,10 +169,11 @@ Result<void> CoordinatorProcess::open_services(const std::string& secret) {
     });
   };
   const auto every_tick = [this](std::function<bool()> each) { every_tick_.push_back(std::move(each)); };
-  services_ = std::unique_ptr<Services>(new Services{
-      config_.limits, model_, *parts_.tokenizer, parts_.chat_template.get(), metrics_, *dispatcher_,
-      *sessions_, keys_.get(), steady_ms, [] { return static_cast<std::int64_t>(std::time(nullptr)); },
-      offload, every_tick, holes_of(*parts_.tokenizer), config_.console});
+  services_ = std::unique_ptr<Services>(
+      new Services{config_.limits, model_, *parts_.tokenizer, parts_.chat_template.get(), metrics_,
+                   *dispatcher_, *sessions_, kv_history_, keys_.get(), steady_ms,
+                   [] { return static_cast<std::int64_t>(std::time(nullptr)); }, offload, every_tick,
+                   holes_of(*parts_.tokenizer), config_.console});
   api_ = std::make_unique<Api>(*services_);
   return {};
 }

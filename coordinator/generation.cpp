@@ -103,6 +103,7 @@ Generation::PlacementEnd Generation::on_finish(const transport::Finish& finish,
   result_.cached_memory_tokens = finish.cached_memory_tokens;
   result_.cached_disk_tokens = finish.cached_disk_tokens;
   result_.cached_redis_tokens = finish.cached_redis_tokens;
+  result_.kv = finish.kv;
   result_.speculation_rounds += finish.speculation_rounds;
   result_.drafted_tokens += finish.drafted_tokens;
   result_.accepted_tokens += finish.accepted_tokens;

@@ -38,6 +38,7 @@ struct GenerationResult {
   std::uint32_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0;  // generated: delivered only
   std::uint32_t cached_memory_tokens = 0, cached_disk_tokens = 0,
                 cached_redis_tokens = 0;                                          // of cached_tokens
+  transport::KvStory kv;                                                          // of the last placement
   std::uint32_t speculation_rounds = 0, drafted_tokens = 0, accepted_tokens = 0;  // over all placements
   std::uint32_t preemptions = 0, continuations = 0;
   std::uint64_t queue_us = 0, prefill_us = 0, decode_us = 0;  // the worker's, of the last placement

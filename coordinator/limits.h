@@ -61,6 +61,7 @@ struct Limits {
   std::size_t sessions = 4096;
   std::size_t session_bytes = 64 * 1024 * 1024;  // texts and token ids of all sessions
   std::uint64_t session_ttl_ms = 3'600'000;
+  std::size_t kv_stories = 2048;        // choices that GET /v1/kv/explain can still tell of
   std::size_t prefix_blocks = 262'144;  // known (block, worker) pairs of the sent-prefix history
 
   // Shutdown

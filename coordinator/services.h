@@ -8,6 +8,7 @@
 #include "coordinator/coordinator_metrics.h"
 #include "coordinator/dispatcher.h"
 #include "coordinator/http/api_keys.h"
+#include "coordinator/kv_history.h"
 #include "coordinator/limits.h"
 #include "coordinator/routing/session_table.h"
 #include "coordinator/served_model.h"
@@ -24,6 +25,7 @@ struct Services {
   const CoordinatorMetrics& metrics;
   Dispatcher& dispatcher;
   SessionTable& sessions;
+  KvHistory& kv_history;
   const ApiKeys* keys;                    // null = no authentication
   std::function<std::uint64_t()> now_ms;  // steady
   std::function<std::int64_t()> unix_s;

@@ -5,6 +5,7 @@
 #include "coordinator/http/error_response.h"
 #include "coordinator/http/head_check.h"
 #include "coordinator/http/info_handler.h"
+#include "coordinator/http/kv_handler.h"
 #include "coordinator/http/tokenize_handler.h"
 
 namespace leadline::coordinator {
@@ -21,6 +22,8 @@ constexpr Route kRoutes[] = {
     {"GET", "/version", false, false, handle_version, "The server's version"},
     {"GET", "/openapi.json", false, false, handle_openapi, "This document"},
     {"GET", "/v1/leadline/status", false, false, handle_status, "Queue, tokens and workers now"},
+    {"GET", "/v1/kv/explain", false, false, handle_kv_explain,
+     "Where the KV of a request's prompt came from, and what computing it would have cost"},
     {"GET", "/", true, false, handle_console, "The web console", true},
     {"GET", "/console/*", true, false, handle_console, "A file of the web console", true},
 };

@@ -288,6 +288,9 @@ void CompletionJob::on_end(std::uint32_t choice, const Generation& generation, t
   state.result = generation.result();
   state.ended = true;
   --open_choices_;
+  services_.kv_history.add(
+      {tenant_.name, exchange_->request().request_id, received_ms_, choice, worker.value, state.result},
+      services_.limits.kv_stories);
   if (state.result.outcome != Outcome::stop && state.result.outcome != Outcome::length)
     return abort(state.result.error);
   if (choice == 0) remember(generation, worker);

@@ -5,6 +5,7 @@
 #include "coordinator/http/api.h"
 #include "coordinator/http/engine_wishes.h"
 #include "coordinator/http/info_handler.h"
+#include "coordinator/http/kv_handler.h"
 
 namespace leadline::coordinator {
 
@@ -127,6 +128,12 @@ Json operation(const Route& route, const Limits& limits) {
     out["parameters"] = Json::array(
         {Json{{"name", "model"}, {"in", "path"}, {"required", true}, {"schema", {{"type", "string"}}}}});
   }
+  if (route.path == kKvExplainPath)
+    out["parameters"] = Json::array({Json{{"name", "request_id"},
+                                          {"in", "query"},
+                                          {"required", true},
+                                          {"description", "X-Request-Id of an earlier answer"},
+                                          {"schema", {{"type", "string"}}}}});
   out["responses"] = {
       {"200", {{"description", "the answer"}}},
       {"default",

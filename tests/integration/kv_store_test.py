@@ -94,6 +94,26 @@ class KvStoreTest(unittest.TestCase):
                 self.assertGreater(by_tier(first)["disk"], 100)
                 self.assertEqual(by_tier(first)["disk"], first["usage"]["prompt_tokens_details"]["cached_tokens"])
 
+    def test_explain_tells_where_a_prompt_came_from(self):
+        with ServerProcess(ranks=2, extra=self.disk()) as server:
+            ask(server, prompt(1, 150))
+        with ServerProcess(ranks=2, extra=self.disk()) as server:
+            body = {"model": server.model, "prompt": prompt(1, 150), "max_tokens": 2, "temperature": 0}
+            headers, answer = server.request("/v1/completions", body)[1:]
+            cached = by_tier(json.loads(answer))
+            self.assertGreater(cached["disk"], 100)
+            story = server.get("/v1/kv/explain?request_id=" + headers["X-Request-Id"])["choices"][0]
+            self.assertEqual([span["source"] for span in story["spans"]], ["disk", "computed"])
+            self.assertEqual(story["spans"][0], {"from": 0, "to": cached["disk"], "source": "disk"})
+            self.assertEqual(story["spans"][-1]["to"], story["prompt_tokens"])
+            self.assertEqual({name: tier["tokens"] for name, tier in story["tiers"].items()}, cached)
+            self.assertGreater(story["tiers"]["disk"]["bytes"], 0)
+            self.assertGreater(story["tiers"]["disk"]["read_ms"], 0)
+            self.assertGreaterEqual(story["waited_ms"], story["tiers"]["disk"]["read_ms"])
+            self.assertGreater(story["recompute_ms"], 0)
+            self.assertGreaterEqual(story["offered_tokens"], cached["disk"])
+            self.assertEqual(server.request("/v1/kv/explain?request_id=nobody")[0], 404)
+
     def test_two_workers_share_a_directory(self):
         with ServerProcess(ranks=1, workers=2, extra=self.disk()) as server:
             for number in (2, 3, 2, 3):

@@ -48,6 +48,7 @@ struct FakeCoordinator {
   bool hold_text = false;
   Dispatcher dispatcher{limits, tokenizer, metrics, [this] { return now; }, [] {}};
   SessionTable sessions{limits};
+  KvHistory kv_history;
   Services services{limits,
                     model,
                     tokenizer,
@@ -55,6 +56,7 @@ struct FakeCoordinator {
                     metrics,
                     dispatcher,
                     sessions,
+                    kv_history,
                     nullptr,
                     [this] { return now; },
                     [] { return std::int64_t{1'700'000'000}; },

@@ -87,6 +87,7 @@ class FakeLink final : public WorkerLink {
     finish.cached_tokens = usage.cached_tokens;
     finish.cached_memory_tokens = usage.cached_memory_tokens;
     finish.cached_disk_tokens = usage.cached_disk_tokens;
+    finish.kv = usage.kv;
     finish.speculation_rounds = usage.speculation_rounds;
     finish.drafted_tokens = usage.drafted_tokens;
     finish.accepted_tokens = usage.accepted_tokens;

@@ -279,6 +279,44 @@ Result<TokenBatch> from_wire(const pb::TokenBatch& w) {
   return m;
 }
 
+void put_story(const KvStory& m, pb::KvStory& w) {
+  for (const KvRun& run : m.runs) {
+    pb::KvRun& out = *w.add_runs();
+    out.set_source(static_cast<std::uint32_t>(run.source));
+    out.set_tokens(run.tokens);
+  }
+  for (const KvRead& read : m.reads) {
+    pb::KvRead& out = *w.add_reads();
+    out.set_bytes(read.bytes);
+    out.set_us(read.us);
+  }
+  w.set_wait_us(m.wait_us);
+  w.set_fetch_us(m.fetch_us);
+  w.set_recompute_us(m.recompute_us);
+  w.set_offered_tokens(m.offered_tokens);
+}
+Result<KvStory> get_story(const pb::KvStory& w) {
+  KvStory m;
+  const auto runs = static_cast<std::size_t>(w.runs_size()), reads = static_cast<std::size_t>(w.reads_size());
+  if (runs > kMaxKvRuns)
+    return monitoring::fail(Errc::too_large, "Finish.kv.runs " + std::to_string(runs) + ", at most " +
+                                                 std::to_string(kMaxKvRuns));
+  if (reads != 0 && reads != m.reads.size())
+    return monitoring::fail(Errc::malformed, "Finish.kv.reads " + std::to_string(reads) + ", not 3");
+  for (const pb::KvRun& run : w.runs()) {
+    if (run.source() >= kKvSources)
+      return monitoring::fail(Errc::malformed, "Finish.kv.runs.source " + std::to_string(run.source()));
+    m.runs.push_back({static_cast<KvSource>(run.source()), run.tokens()});
+  }
+  for (std::size_t i = 0; i < reads; ++i)
+    m.reads[i] = {w.reads(static_cast<int>(i)).bytes(), w.reads(static_cast<int>(i)).us()};
+  m.wait_us = w.wait_us();
+  m.fetch_us = w.fetch_us();
+  m.recompute_us = w.recompute_us();
+  m.offered_tokens = w.offered_tokens();
+  return m;
+}
+
 pb::Finish to_wire(const Finish& m) {
   pb::Finish w;
   w.set_request(m.request.value);
@@ -298,6 +336,7 @@ pb::Finish to_wire(const Finish& m) {
   w.set_cached_memory_tokens(m.cached_memory_tokens);
   w.set_cached_disk_tokens(m.cached_disk_tokens);
   w.set_cached_redis_tokens(m.cached_redis_tokens);
+  if (m.kv != KvStory{}) put_story(m.kv, *w.mutable_kv());
   return w;
 }
 Result<Finish> from_wire(const pb::Finish& w) {
@@ -319,6 +358,9 @@ Result<Finish> from_wire(const pb::Finish& w) {
   m.cached_memory_tokens = w.cached_memory_tokens();
   m.cached_disk_tokens = w.cached_disk_tokens();
   m.cached_redis_tokens = w.cached_redis_tokens();
+  auto story = get_story(w.kv());
+  if (!story) return tl::unexpected(story.error());
+  m.kv = std::move(*story);
   return m;
 }
 

@@ -137,6 +137,7 @@ Result<void> check_rules(const Finish& m) {
   return Rules()
       .text("Finish.message", m.message)
       .require(m.stop_token >= -1, "Finish.stop_token", m.stop_token)
+      .at_most("Finish.kv.runs", m.kv.runs.size(), kMaxKvRuns)
       .done();
 }
 

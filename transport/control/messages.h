@@ -126,6 +126,36 @@ enum class FinishReason : std::uint8_t {
   unknown = 255,   // a newer peer's reason
 };
 
+enum class KvSource : std::uint8_t { device = 0, memory = 1, disk = 2, redis = 3 };
+inline constexpr std::size_t kKvSources = 4;
+inline constexpr std::size_t kMaxKvRuns = 32;
+
+struct KvRun {  // consecutive prompt tokens whose KV came from one place
+  KvSource source = KvSource::device;
+  std::uint32_t tokens = 0;
+  friend bool operator==(const KvRun&, const KvRun&) = default;
+};
+
+struct KvRead {  // of blocks, by the leading rank, for its KV heads
+  std::uint64_t bytes = 0, us = 0;
+  friend bool operator==(const KvRead&, const KvRead&) = default;
+};
+
+struct KvStory {                     // how the cached part of a prompt came to be, at first admission
+  std::vector<KvRun> runs;           // in order, from token 0; what is beyond kMaxKvRuns is in the last one
+  std::array<KvRead, 3> reads{};     // memory, disk, Redis
+  std::uint64_t wait_us = 0;         // looking for blocks and fetching them
+  std::uint64_t fetch_us = 0;        // expected for fetching them when that was chosen
+  std::uint64_t recompute_us = 0;    // expected for computing the runs instead; 0 = not known
+  std::uint32_t offered_tokens = 0;  // found in tiers, taken or not
+  [[nodiscard]] std::uint32_t tokens_from(KvSource source) const {
+    std::uint32_t sum = 0;
+    for (const KvRun& run : runs) sum += run.source == source ? run.tokens : 0;
+    return sum;
+  }
+  friend bool operator==(const KvStory&, const KvStory&) = default;
+};
+
 struct Finish {
   RequestId request;
   FinishReason reason = FinishReason::unknown;
@@ -141,6 +171,7 @@ struct Finish {
   std::uint32_t speculation_rounds = 0, drafted_tokens = 0, accepted_tokens = 0;
   std::uint32_t cached_memory_tokens = 0, cached_disk_tokens = 0,
                 cached_redis_tokens = 0;  // of cached_tokens
+  KvStory kv;
   friend bool operator==(const Finish&, const Finish&) = default;
 };
 

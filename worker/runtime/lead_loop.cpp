@@ -251,16 +251,16 @@ void LeadLoop::preempt(const Schedule& schedule) {
 }
 
 void LeadLoop::admit(SequenceId id, SteadyTime now) {
-  PrefixStory story;
+  transport::KvStory story;
   const PrefixHit hit = parts_.fetcher == nullptr ? parts_.cache.admit(id) : parts_.fetcher->admit(id, story);
+  if (parts_.fetcher == nullptr && hit.tokens > 0)
+    story.runs.push_back({transport::KvSource::device, hit.tokens});
   live_.at(id).state = SequenceState::running;
   Sequence& sequence = *table_.find(id);
   if (sequence.first_scheduled) return;  // back after a drop: the first admission's numbers stand
   sequence.first_scheduled = now;
   sequence.cached_tokens = std::min(hit.tokens, sequence.prompt_tokens);
-  sequence.tier_tokens = story.tokens;
-  sequence.kv_wait_us = story.wait_us;
-  sequence.kv_recompute_us = story.recompute_us;
+  sequence.kv_story = std::move(story);
   parts_.metrics.sequence_queue.observe(seconds_between(sequence.received, now));
   parts_.metrics.sequence_tokens[TokenKind::prompt_cached].inc(sequence.cached_tokens);
   parts_.metrics.sequence_tokens[TokenKind::prompt_computed].inc(sequence.prompt_tokens -
@@ -497,9 +497,10 @@ void LeadLoop::finish(SequenceId id, FinishReason reason, std::string message, s
   finish.stop_token = stop_token;
   finish.prompt_tokens = sequence.prompt_tokens;
   finish.cached_tokens = sequence.cached_tokens;
-  finish.cached_memory_tokens = sequence.tier_tokens[0];
-  finish.cached_disk_tokens = sequence.tier_tokens[1];
-  finish.cached_redis_tokens = sequence.tier_tokens[2];
+  finish.kv = sequence.kv_story;
+  finish.cached_memory_tokens = finish.kv.tokens_from(transport::KvSource::memory);
+  finish.cached_disk_tokens = finish.kv.tokens_from(transport::KvSource::disk);
+  finish.cached_redis_tokens = finish.kv.tokens_from(transport::KvSource::redis);
   finish.generated_tokens = sequence.generated() - sequence.resumed_tokens;
   finish.preemptions = sequence.preemptions;
   const SpeculationCounts speculation = director_.counts(id);

@@ -8,12 +8,19 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using kvstore::kTierKinds;
 using kvstore::TierKind;
+using transport::KvSource;
+using transport::KvStory;
+static_assert(transport::kKvSources == kTierKinds + 1 &&
+              static_cast<int>(KvSource::redis) == static_cast<int>(TierKind::redis) + 1);
 
 double now_s() {
   return std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
 }
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
+}
+std::uint64_t micros(double seconds) {
+  return static_cast<std::uint64_t>(std::max(seconds, 0.0) * 1e6);
 }
 
 }  // namespace
@@ -145,10 +152,11 @@ void PrefixFetcher::settle(Entry& e, const BlockPoll& poll) {
   e.waited_s = seconds_since(e.began);
   metrics_.wait_seconds.observe(e.waited_s);
   if (mine != nullptr) {
-    const auto shares = mine->shares();
+    e.shares = mine->shares();
     for (std::size_t tier = 0; tier < kTierKinds; ++tier)
-      if (shares[tier].blocks > 0)
-        chooser_.loaded(static_cast<std::uint8_t>(tier), shares[tier].bytes, shares[tier].seconds, now_s());
+      if (e.shares[tier].blocks > 0)
+        chooser_.loaded(static_cast<std::uint8_t>(tier), e.shares[tier].bytes, e.shares[tier].seconds,
+                        now_s());
     if (poll.leading < e.pages && !mine->finished()) {
       metrics_.timeouts.inc();
       const std::uint64_t bytes = (e.pages - poll.leading) * mover_.payload_bytes() * options_.local_kv_heads;
@@ -174,24 +182,37 @@ std::uint32_t PrefixFetcher::hit_tokens(SequenceId id, const PrefixHit& device) 
   return std::max(device.tokens, s.end_page() * kPageTokens);
 }
 
-PrefixHit PrefixFetcher::admit(SequenceId id, PrefixStory& story) {
+void PrefixFetcher::tell(const Entry& e, const PrefixHit& hit, KvStory& story) const {
+  story.wait_us = micros(e.waited_s);
+  story.fetch_us = micros(e.choice.fetch_s);
+  story.recompute_us = hit.tokens == 0 ? 0 : micros(chooser_.prefill_s(0, hit.tokens));
+  story.offered_tokens = e.choice.offered_blocks * kPageTokens;
+  for (std::size_t tier = 0; tier < kTierKinds; ++tier)
+    story.reads[tier] = {e.shares[tier].bytes, micros(e.shares[tier].seconds)};
+  if (hit.tokens > hit.restored_tokens)
+    story.runs.push_back({KvSource::device, hit.tokens - hit.restored_tokens});
+  // The last pages of the hit are the restored ones.
+  const std::uint32_t end = hit.tokens / kPageTokens;
+  for (std::uint32_t page = end - hit.restored_tokens / kPageTokens; page < end; ++page) {
+    const TierKind tier = e.tiers[page - e.first_page];
+    metrics_.tokens[static_cast<std::size_t>(tier)].inc(kPageTokens);
+    const auto source = static_cast<KvSource>(static_cast<int>(tier) + 1);
+    if (story.runs.empty() ||
+        (story.runs.back().source != source && story.runs.size() < transport::kMaxKvRuns))
+      story.runs.push_back({source, 0});
+    story.runs.back().tokens += kPageTokens;
+    story.runs.back().source =
+        std::max(story.runs.back().source, source);  // the slower, where runs are joined
+  }
+}
+
+PrefixHit PrefixFetcher::admit(SequenceId id, KvStory& story) {
   const StagedBlocks blocks = staged(id);
   const PrefixHit hit = cache_.admit(id, blocks);
   const auto it = entries_.find(id);
+  tell(it == entries_.end() ? Entry{} : it->second, hit, story);
   if (it == entries_.end()) return hit;
   const Entry& e = it->second;
-  story.wait_us = static_cast<std::uint64_t>(e.waited_s * 1e6);
-  if (hit.restored_tokens > 0) {
-    // The last pages of the hit are the restored ones.
-    const std::uint32_t end = hit.tokens / kPageTokens;
-    for (std::uint32_t page = end - hit.restored_tokens / kPageTokens; page < end; ++page) {
-      const auto tier = static_cast<std::size_t>(e.tiers[page - e.first_page]);
-      story.tokens[tier] += kPageTokens;
-      metrics_.tokens[tier].inc(kPageTokens);
-    }
-    const double s = chooser_.prefill_s(hit.tokens - hit.restored_tokens, hit.restored_tokens);
-    story.recompute_us = static_cast<std::uint64_t>(s * 1e6);
-  }
   if (e.stage == Stage::staged) drops_.push_back(e.fetch);
   enter(it->second, Stage::none);
   entries_.erase(it);

@@ -16,6 +16,7 @@
 
 #include "kvstore/fetch_chooser.h"
 #include "kvstore/tiered_store.h"
+#include "transport/control/messages.h"
 #include "worker/kvcache/block_mover.h"
 #include "worker/kvcache/sequence_cache.h"
 #include "worker/runtime/prefix_fetcher_metrics.h"
@@ -29,13 +30,6 @@ struct PrefixFetcherOptions {
   std::uint32_t local_kv_heads = 1, first_kv_head = 0;
 };
 
-// How a sequence's prompt came to be: for usage and GET /v1/kv/explain.
-struct PrefixStory {
-  std::array<std::uint32_t, kvstore::kTierKinds> tokens{};  // from each tier
-  std::uint64_t wait_us = 0;                                // survey and fetch
-  std::uint64_t recompute_us = 0;                           // expected for these tokens
-};
-
 class PrefixFetcher {
  public:
   PrefixFetcher(kvstore::TieredStore& store, BlockMover& mover, SequenceCache& cache,
@@ -45,8 +39,8 @@ class PrefixFetcher {
   bool holds(SequenceId id);
   // Tokens that admission would find: the device's and, where they join, the staged ones.
   [[nodiscard]] std::uint32_t hit_tokens(SequenceId id, const PrefixHit& device) const;
-  // Admits through the cache, with what is staged.
-  PrefixHit admit(SequenceId id, PrefixStory& story);
+  // Admits through the cache, with what is staged; the story is for usage and GET /v1/kv/explain.
+  PrefixHit admit(SequenceId id, transport::KvStory& story);
   void forget(SequenceId id);  // gone, or to be computed again
 
   void fill(BlockPlan& plan);  // starts, polls, drops
@@ -65,7 +59,8 @@ class PrefixFetcher {
     std::uint32_t fetch = 0, first_page = 0, pages = 0;
     kvstore::FetchChoice choice;
     std::vector<kvstore::TierKind> tiers;  // of the staged pages
-    std::uint8_t last_tier = 0;            // of what was asked for
+    std::array<kvstore::TierShare, kvstore::kTierKinds> shares{};
+    std::uint8_t last_tier = 0;  // of what was asked for
     Time began{}, deadline{};
     double waited_s = 0;
   };
@@ -73,6 +68,7 @@ class PrefixFetcher {
   void choose(SequenceId id, Entry& e);
   void count(const Entry& e, std::span<const kvstore::HitPiece> pieces) const;
   void settle(Entry& e, const BlockPoll& poll);
+  void tell(const Entry& e, const PrefixHit& hit, transport::KvStory& story) const;
   // Every change of a stage: keeps held_ and staged_, which are asked for every waiting sequence in every
   // step.
   void enter(Entry& e, Stage stage);

@@ -43,9 +43,7 @@ struct Sequence {
   // progress
   std::vector<std::int32_t> tokens;  // prompt, then generated
   std::uint32_t cached_tokens = 0;   // prompt tokens taken from the prefix cache or a tier at first admission
-  std::array<std::uint32_t, 3> tier_tokens{};  // of these, from memory, disk and Redis
-  std::uint64_t kv_wait_us = 0;                // looking for them and fetching them
-  std::uint64_t kv_recompute_us = 0;           // what computing them was expected to take
+  transport::KvStory kv_story;       // where these came from
   std::uint32_t preemptions = 0;
   std::optional<SteadyTime> first_scheduled, first_token, last_token;
 

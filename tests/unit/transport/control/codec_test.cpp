@@ -87,12 +87,13 @@ TEST(Codec, GoldenBytes) {
   }
 }
 
+Bytes body(std::initializer_list<int> raw) {
+  Bytes bytes;
+  for (int b : raw) bytes.push_back(static_cast<std::byte>(b));
+  return bytes;
+}
+
 TEST(Codec, UnknownReasonsPhasesAndFieldsOfANewerPeer) {
-  const auto body = [](std::initializer_list<int> raw) {
-    Bytes bytes;
-    for (int b : raw) bytes.push_back(static_cast<std::byte>(b));
-    return bytes;
-  };
   // Finish{request 7, reason 42} with a field 99; Status{phase 77}.
   auto finish = decode(11, body({0x08, 7, 0x10, 42, 0x98, 0x06, 1}));
   ASSERT_TRUE(finish);
@@ -101,6 +102,18 @@ TEST(Codec, UnknownReasonsPhasesAndFieldsOfANewerPeer) {
   auto status = decode(12, body({0x08, 77}));
   ASSERT_TRUE(status);
   EXPECT_EQ(std::get<Status>(*status).phase, WorkerPhase::unknown);
+}
+
+TEST(Codec, AKvStoryIsBounded) {
+  Finish finish;
+  finish.kv.runs.assign(kMaxKvRuns, {KvSource::disk, 16});
+  EXPECT_TRUE(*decoded(encoded(finish)) == Message(finish));
+  finish.kv.runs.push_back({KvSource::memory, 16});
+  Bytes out;
+  EXPECT_EQ(encode(finish, out).error().code, Errc::too_large);
+  // Finish{kv{runs{source 4}}} and Finish{kv{reads{}, reads{}}}
+  EXPECT_EQ(decode(11, body({0x92, 1, 4, 0x0A, 2, 0x08, 4})).error().code, Errc::malformed);
+  EXPECT_EQ(decode(11, body({0x92, 1, 4, 0x12, 0, 0x12, 0})).error().code, Errc::malformed);
 }
 
 TEST(Codec, RefusesTypesAndBodiesThatAreNotTheProtocols) {
