@@ -69,6 +69,7 @@ class Engine {
   explicit Engine(const EngineBenchOptions& options) : options_(options) {}
   Result<void> load();
   Result<void> make_pages();
+  void fill_pages(std::uint32_t units);
   [[nodiscard]] int last_slot() const {
     return slots_before_decode() + std::max(options_.generate, options_.verify);
   }
@@ -134,7 +135,17 @@ Result<void> Engine::make_pages() {
   auto pool = backend_->allocate_kv(units, config_.head_dim, kv_type(options_.kv_dtype));
   if (!pool) return tl::unexpected(pool.error());
   pool_ = std::move(*pool);
+  fill_pages(units);
   return {};
+}
+
+// Small numbers in any format: pages that nothing was written to would all be one page of zeros, which stays
+// in the cache.
+void Engine::fill_pages(std::uint32_t units) {
+  std::vector<std::uint32_t> words(static_cast<std::size_t>(pool_->unit_bytes()) / sizeof(std::uint32_t));
+  for (std::uint32_t& word : words) word = 0x3c003c00U | (random_() & 0x007f007fU);
+  for (std::uint32_t unit = 0; unit < units; ++unit)
+    backend_->write_unit(*pool_, unit, reinterpret_cast<const std::byte*>(words.data()));
 }
 
 worker::SequenceRows Engine::rows_of(int sequence, int first_row, int slots, int rows) const {

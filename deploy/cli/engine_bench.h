@@ -20,10 +20,10 @@ struct EngineBenchOptions {
   std::string model;  // checkpoint directory, or empty
   std::string shape;  // named_shape() with random weights, if no model
   std::string weights = "auto", kv_dtype = "bf16", isa;
-  int prompt = 512;       // tokens of each sequence
-  int generate = 32;      // steps of decode
-  int batch = 1;          // sequences
-  int context = 0;        // slots of KV before decode; 0: the prompt. Slots beyond the prompt hold zeros.
+  int prompt = 512;   // tokens of each sequence
+  int generate = 32;  // steps of decode
+  int batch = 1;      // sequences
+  int context = 0;    // slots of KV before decode; 0: the prompt. Slots beyond the prompt hold small numbers.
   int step_tokens = 512;  // rows of one prefill step
   int verify = 0;         // rows of one sequence in one step, as speculation verifies; 0: not measured
   int threads = 0;        // 0: all cores

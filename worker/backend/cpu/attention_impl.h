@@ -25,17 +25,23 @@ static inline SlotRange intersect(SlotRange a, SlotRange b) {
   return {a.begin > b.begin ? a.begin : b.begin, a.end < b.end ? a.end : b.end};
 }
 
-// One call's scratch: q transposed, scores of a split, one split's state.
+// One call's scratch: q transposed, scores of a split, one split's state; what matrix tiles take besides.
 struct TileScratch {
-  float* q;                        // (padded_dim, vectors)
-  float* scores;                   // (vectors, kSplitSlots)
-  float* values;                   // (vectors, padded_dim)
+  float* q;                                                                   // (padded_dim, vectors)
+  float* scores;                                                              // (vectors, kSplitSlots)
+  float* values;                                                              // (vectors, padded_dim)
+  uint8_t *tile_rows, *tile_weights, *tile_keys, *tile_values, *tile_copies;  // attention_tiles_impl.h
+  float* tile_sums;
   SlotRange seen[kAttentionTile];  // of the split at hand, absolute slots
   float maximum[kAttentionTile], sum[kAttentionTile];
 };
 
 static inline const uint8_t* unit_of(const AttentionTask& t, int64_t page) {
   return t.pool + int64_t{t.table[page] * t.unit_scale + t.unit_base} * t.layout.unit_bytes;
+}
+
+static inline const float* query_of(const AttentionTask& t, int j) {
+  return t.q + (j / t.heads) * t.q_stride + int64_t{j % t.heads} * t.layout.head_dim;
 }
 
 // Slots of `page` that exist, as an end offset within it.
@@ -217,8 +223,33 @@ void attention_merge(float* state, const float* split, int padded_dim) {
   }
 }
 
+// The walk over pages by vectors: scores and values of one split.
 template <class V, int kFormat>
+struct VectorWalk {
+  using Lanes = V;
+  static void begin(const AttentionTask& t, TileScratch& s, int vectors) {
+    for (int j = 0; j < vectors; ++j) {
+      const float* q = query_of(t, j);
+      for (int d = 0; d < t.layout.head_dim; ++d) s.q[d * vectors + j] = q[d];
+    }
+  }
+  static void end() {}
+  static void scores(const AttentionTask& t, TileScratch& s, int vectors, SlotRange span) {
+    split_scores<V, kFormat>(t, s, vectors, span);
+  }
+  static void values(const AttentionTask& t, TileScratch& s, int vectors, SlotRange) {
+    const int padded = t.layout.padded_dim;
+    for (int i = 0; i < vectors * padded; i += 16) V::store(s.values + i, V::zero());
+    int column = 0;
+    for (; column + V::kValueVectors * 16 <= padded; column += V::kValueVectors * 16)
+      add_values_columns<V, kFormat, V::kValueVectors>(t, s, vectors, column);
+    for (; column < padded; column += 16) add_values_columns<V, kFormat, 1>(t, s, vectors, column);
+  }
+};
+
+template <class Walk>
 void attention_split(const AttentionTask& t, TileScratch& s, int64_t split) {
+  using V = typename Walk::Lanes;
   const int vectors = t.rows * t.heads, padded = t.layout.padded_dim;
   SlotRange span{INT64_MAX, 0};
   for (int j = 0; j < vectors; ++j) {
@@ -230,13 +261,9 @@ void attention_split(const AttentionTask& t, TileScratch& s, int64_t split) {
     if (s.seen[j].end > span.end) span.end = s.seen[j].end;
   }
   if (span.begin >= span.end) return;
-  split_scores<V, kFormat>(t, s, vectors, span);
+  Walk::scores(t, s, vectors, span);
   for (int j = 0; j < vectors; ++j) split_softmax<V>(t, s, j);
-  for (int i = 0; i < vectors * padded; i += 16) V::store(s.values + i, V::zero());
-  int column = 0;
-  for (; column + V::kValueVectors * 16 <= padded; column += V::kValueVectors * 16)
-    add_values_columns<V, kFormat, V::kValueVectors>(t, s, vectors, column);
-  for (; column < padded; column += 16) add_values_columns<V, kFormat, 1>(t, s, vectors, column);
+  Walk::values(t, s, vectors, span);
   for (int j = 0; j < vectors; ++j) {
     float one[16 + 1024];
     one[0] = s.maximum[j];
@@ -246,28 +273,41 @@ void attention_split(const AttentionTask& t, TileScratch& s, int64_t split) {
   }
 }
 
-template <class V, int kFormat>
+// Bytes of the tiles' scratch, one after the other.
+static inline void place_tile_scratch(int padded, uint8_t* at, TileScratch& s) {
+  const int64_t steps = (padded + kBf16Step - 1) / kBf16Step;
+  s.tile_rows = at;
+  s.tile_weights = s.tile_rows + steps * 2 * kAttentionTile * kBf16StepBytes;
+  s.tile_keys = s.tile_weights + int64_t{kSplitSlots} * kAttentionTile * 4;
+  s.tile_values = s.tile_keys + steps * 4096;
+  s.tile_sums = reinterpret_cast<float*>(s.tile_values + 8192);
+  s.tile_copies = s.tile_values + 8192 + 4096;  // (kSplitSlots, padded) of 2 bytes
+}
+
+template <class Walk>
 void attention_as(const AttentionTask& t) {
+  using V = typename Walk::Lanes;
   const int vectors = t.rows * t.heads, padded = t.layout.padded_dim;
   TileScratch s;
   s.q = t.scratch;
   s.scores = s.q + int64_t{kAttentionTile} * padded;
   s.values = s.scores + int64_t{kAttentionTile} * kSplitSlots;
+  place_tile_scratch(padded, reinterpret_cast<uint8_t*>(s.values + int64_t{kAttentionTile} * padded), s);
   for (int j = 0; j < vectors; ++j) {
-    const float* q = t.q + (j / t.heads) * t.q_stride + int64_t{j % t.heads} * t.layout.head_dim;
-    for (int d = 0; d < t.layout.head_dim; ++d) s.q[d * vectors + j] = q[d];
     float* state = t.state + j * attention_state_floats(padded);
     for (int i = 0; i < 16 + padded; i += 16) V::store(state + i, V::zero());
     state[0] = kMinusInfinity;
   }
-  for (int64_t split = t.split_begin; split < t.split_end; ++split) attention_split<V, kFormat>(t, s, split);
+  Walk::begin(t, s, vectors);
+  for (int64_t split = t.split_begin; split < t.split_end; ++split) attention_split<Walk>(t, s, split);
+  Walk::end();
 }
 
 template <class V>
 void attention(const AttentionTask& t) {
-  if (t.layout.format == kF32) return attention_as<V, kF32>(t);
-  if (t.layout.format == kBf16) return attention_as<V, kBf16>(t);
-  attention_as<V, kF16>(t);
+  if (t.layout.format == kF32) return attention_as<VectorWalk<V, kF32>>(t);
+  if (t.layout.format == kBf16) return attention_as<VectorWalk<V, kBf16>>(t);
+  attention_as<VectorWalk<V, kF16>>(t);
 }
 
 template <class V>

@@ -36,34 +36,38 @@ void add_tile(AttentionPlan& plan, AttentionTile tile, bool store_splits) {
   plan.tiles.push_back(tile);
 }
 
-// Contiguous shares of nearly equal cost: splits times query vectors, plus one for the item itself.
-void share_items(AttentionPlan& plan, int threads) {
-  auto cost = [&](const AttentionItem& item) {
-    const AttentionTile& tile = plan.tiles[static_cast<std::size_t>(item.tile)];
-    return 1 + (item.split_end - item.split_begin) * (4 + tile.rows * tile.heads);
-  };
+std::int64_t cost_of(const AttentionPlan& plan, const AttentionItem& item) {
+  const AttentionTile& tile = plan.tiles[static_cast<std::size_t>(item.tile)];
+  return 1 + (item.split_end - item.split_begin) * (4 + tile.rows * tile.heads);
+}
+
+// Contiguous shares of nearly equal cost: splits times query vectors, plus one for the item itself. Returns
+// whether the largest is at most a tenth above the mean.
+bool share_items(AttentionPlan& plan, int threads) {
   std::int64_t total = 0;
-  for (const AttentionItem& item : plan.items) total += cost(item);
+  for (const AttentionItem& item : plan.items) total += cost_of(plan, item);
   plan.share.assign(static_cast<std::size_t>(threads) + 1, static_cast<std::int64_t>(plan.items.size()));
   plan.share[0] = 0;
-  std::int64_t sum = 0;
+  std::int64_t sum = 0, largest = 0, before = 0;
   int thread = 1;
-  for (std::size_t i = 0; i < plan.items.size() && thread < threads; ++i) {
-    sum += cost(plan.items[i]);
+  for (std::size_t i = 0; i < plan.items.size(); ++i) {
+    sum += cost_of(plan, plan.items[i]);
+    if (thread < threads && sum * threads >= total * thread) {
+      largest = std::max(largest, sum - before);
+      before = sum;
+    }
     while (thread < threads && sum * threads >= total * thread)
       plan.share[static_cast<std::size_t>(thread++)] = static_cast<std::int64_t>(i) + 1;
   }
+  largest = std::max(largest, sum - before);
+  return largest * threads * 10 <= total * 11;
 }
 
-}  // namespace
-
-AttentionPlan plan_attention(const AttentionShape& shape, std::span<const SequenceRows> sequences,
-                             int threads) {
-  AttentionPlan plan;
+void add_tiles(AttentionPlan& plan, const AttentionShape& shape, std::span<const SequenceRows> sequences,
+               bool store_splits) {
   const std::int32_t group = shape.query_heads / shape.kv_heads;
   for (std::size_t i = 0; i < sequences.size(); ++i) {
     const SequenceRows& s = sequences[i];
-    const bool store_splits = threads > 1 && s.rows <= kFewRows;
     for (std::int32_t kv_head = 0; kv_head < shape.kv_heads; ++kv_head) {
       for (std::int32_t h = 0; h < group; h += kAttentionTile) {
         const std::int32_t heads = std::min(group - h, kAttentionTile), rows = kAttentionTile / heads;
@@ -76,13 +80,24 @@ AttentionPlan plan_attention(const AttentionShape& shape, std::span<const Sequen
           tile.first_head = kv_head * group + h;
           tile.heads = heads;
           set_splits(shape, s, tile);
-          add_tile(plan, tile, store_splits);
+          add_tile(plan, tile, store_splits && s.rows <= kFewRows);
         }
       }
     }
   }
-  share_items(plan, threads);
-  return plan;
+}
+
+}  // namespace
+
+// Whole tiles where they fill the threads evenly: stored states cost their joining.
+AttentionPlan plan_attention(const AttentionShape& shape, std::span<const SequenceRows> sequences,
+                             int threads) {
+  for (const bool store_splits : {false, true}) {
+    AttentionPlan plan;
+    add_tiles(plan, shape, sequences, store_splits);
+    if (share_items(plan, threads) || store_splits) return plan;
+  }
+  return {};  // not reached
 }
 
 }  // namespace leadline::worker::cpu

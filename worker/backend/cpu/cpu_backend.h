@@ -65,6 +65,7 @@ class CpuBackend final : public Backend {
   void run_blocked(const LinearTask& whole, std::int64_t panels, bool tiles);
   void attend(const AttentionCall& call, const AttentionItem& item, float* scratch);
   void finish(const AttentionCall& call, const AttentionTile& tile, const float* states);
+  void join(const AttentionCall& call, const AttentionTile& tile);
   template <typename Body>
   void over_rows(std::int64_t rows, std::int64_t elements_per_row, const Body& body);
   float* grow(DeviceMemory& memory, std::int64_t floats, const char* what);

@@ -36,7 +36,8 @@ bool has_amx() {
 }
 bool has_amx_bf16() {
   unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d >> 22 & 1) != 0 && has_amx();
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d >> 22 & 1) != 0 && has_amx() &&
+         __builtin_cpu_supports("avx512bf16");
 }
 constexpr const CpuKernels* kAmxBf16 = &kAmxBf16Kernels;
 constexpr const CpuKernels* kAmx = &kAmxKernels;
@@ -57,8 +58,8 @@ constexpr const CpuKernels* kAmxBf16 = nullptr;
 #endif
 
 const KernelCandidate kCandidates[] = {
-    {"amxbf16", kAmxBf16, "AVX-512 with VNNI, AMX tiles, int8 and bf16, and a kernel that grants them",
-     has_amx_bf16},
+    {"amxbf16", kAmxBf16,
+     "AVX-512 with VNNI and BF16, AMX tiles, int8 and bf16, and a kernel that grants them", has_amx_bf16},
     {"amx", kAmx, "AVX-512 with VNNI, AMX tiles and int8, and a kernel that grants them", has_amx},
     {"avx512vnni", kAvx512Vnni, "AVX-512 F, BW, DQ, VL, VNNI", has_avx512_vnni},
     {"avx512", kAvx512, "AVX-512 F, BW, DQ, VL", has_avx512},

@@ -121,8 +121,15 @@ struct AttentionTask {
 constexpr int64_t attention_state_floats(int padded_dim) {
   return 16 + int64_t{padded_dim};
 }
+// Vectors: q, scores, values; matrix tiles besides: q and probabilities in two parts, a block's keys and
+// values, sums, copies of pages (attention_impl.h says where).
+constexpr int64_t attention_tile_bytes(int padded_dim) {
+  return (int64_t{padded_dim} + kBf16Step - 1) / kBf16Step * (2 * kAttentionTile * kBf16StepBytes + 4096) +
+         int64_t{kSplitSlots} * kAttentionTile * 4 + 8192 + 4096 + int64_t{kSplitSlots} * padded_dim * 2;
+}
 constexpr int64_t attention_scratch_floats(int padded_dim) {
-  return int64_t{kAttentionTile} * (2 * int64_t{padded_dim} + kSplitSlots + 16);
+  return int64_t{kAttentionTile} * (2 * int64_t{padded_dim} + kSplitSlots + 16) +
+         attention_tile_bytes(padded_dim) / 4;
 }
 
 struct CpuKernels {

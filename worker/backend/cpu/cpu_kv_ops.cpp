@@ -159,16 +159,23 @@ void CpuBackend::attention(ConstFloatMatrix qkv, const AttentionShape& shape,
     for (std::int64_t i = plan.share[t]; i < plan.share[t + 1]; ++i)
       attend(call, plan.items[static_cast<std::size_t>(i)], scratch + thread * thread_floats);
   });
+  if (plan.partial_states == 0) return;
+  pool_.run(static_cast<std::int64_t>(plan.tiles.size()), [&](int, std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) join(call, plan.tiles[static_cast<std::size_t>(i)]);
+  });
+}
+
+// A tile's stored splits, in ascending order.
+void CpuBackend::join(const AttentionCall& call, const AttentionTile& tile) {
+  if (tile.partial < 0) return;
+  const int padded = call.pool.layout().padded_dim;
   const std::int64_t stride = attention_state_floats(padded);
-  for (const AttentionTile& tile : plan.tiles) {
-    if (tile.partial < 0) continue;
-    float* first = partial_states_.floats() + tile.partial * state_floats;
-    for (std::int64_t split = 1; split < tile.split_end - tile.split_begin; ++split) {
-      for (int j = 0; j < tile.rows * tile.heads; ++j)
-        kernels_.attention_merge(first + j * stride, first + split * state_floats + j * stride, padded);
-    }
-    finish(call, tile, first);
+  float* first = partial_states_.floats() + tile.partial * call.state_floats;
+  for (std::int64_t split = 1; split < tile.split_end - tile.split_begin; ++split) {
+    for (int j = 0; j < tile.rows * tile.heads; ++j)
+      kernels_.attention_merge(first + j * stride, first + split * call.state_floats + j * stride, padded);
   }
+  finish(call, tile, first);
 }
 
 }  // namespace leadline::worker::cpu

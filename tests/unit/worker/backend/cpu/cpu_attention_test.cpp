@@ -67,8 +67,18 @@ TEST(AttentionPlan, ALongDecodeIsSharedBetweenThreads) {
 
 TEST(AttentionPlan, StoredStatesAreBounded) {
   std::vector<SequenceRows> many;
-  for (int i = 0; i < 400; ++i) many.push_back(sequence(i, 1, 100000));
-  EXPECT_LE(plan_attention({8, 8, 64, 1, 0}, many, 2).partial_states, kMaxPartialStates);
+  for (int i = 0; i < 21; ++i) many.push_back(sequence(i, 1, 110000));
+  const AttentionPlan plan = plan_attention({8, 1, 64, 1, 0}, many, 8);
+  EXPECT_GT(plan.partial_states, kMaxPartialStates / 2);
+  EXPECT_LE(plan.partial_states, kMaxPartialStates);
+}
+
+TEST(AttentionPlan, WholeTilesWhereTheyFillTheThreads) {
+  const std::vector<SequenceRows> one = {sequence(0, 1, 16383)};
+  const AttentionPlan even = plan_attention({32, 4, 64, 1, 0}, one, 2);
+  EXPECT_EQ(even.partial_states, 0);
+  EXPECT_EQ(even.share[1], 2);
+  EXPECT_GT(plan_attention({24, 3, 64, 1, 0}, one, 2).partial_states, 0);
 }
 
 TEST(AttentionPlan, AWindowLeavesOutEarlySplits) {
