@@ -35,7 +35,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends \
     && useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin leadline
 COPY --from=build /build/bin/leadline-worker /usr/local/bin/
 COPY deploy/docker/leadline-health deploy/docker/leadline-ranks /usr/local/bin/
-COPY models/reference/config.json models/reference/generation_config.json models/reference/model.safetensors \
+COPY models/reference/config.json models/reference/generation_config.json models/reference/model.safetensors models/reference/window_task.safetensors \
      models/reference/tokenizer.json models/reference/tokenizer_config.json /usr/share/leadline/models/reference/
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 10001:10001

@@ -31,7 +31,7 @@ struct CompressionParams {
   bool by_threshold = false;  // merge what is more alike than `threshold`, whatever the budget
   float threshold = 1;        // cosine, [-1, 1]
   std::uint32_t window = 32;  // rows of the observation window, at most a quarter of the budget
-  std::uint8_t task = 0;      // WindowKV: 0 localisation (max), 1 aggregation (mean)
+  std::uint8_t task = 0;      // WindowTask: 0 localisation (max), 1 aggregation (mean)
   bool append = false;        // segments under X4's schedule instead of once at the prompt's end
   CompressionPins pins;
   friend bool operator==(const CompressionParams&, const CompressionParams&) = default;

@@ -43,6 +43,7 @@ struct MethodTraits {
   bool layers_grouped = false;  // a quarter of the layers uses the selection of the first of them
   bool merges = false;          // groups of several slots: needs the slots' log counts as bias
   bool by_threshold = false;    // `threshold` means something
+  bool by_task = false;         // `task` means something: somebody must ask what the prompt is about
 };
 
 // Importance of every slot, higher is better. Null: the selector needs none.

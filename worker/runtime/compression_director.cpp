@@ -72,12 +72,22 @@ Result<std::optional<CompressionParams>> compression_of(const transport::KvWish&
   return params;
 }
 
+// WindowKV's observation window is half as long where all of a text is asked about (2503.17922, section 4.1).
+void CompressionDirector::ask_task(std::span<const std::int32_t> prompt, CompressionParams& params) const {
+  constexpr std::uint32_t kAggregationWindow = 16;
+  const WindowTask task = rules_.tasks ? rules_.tasks->classify(prompt) : WindowTask::localisation;
+  params.task = static_cast<std::uint8_t>(task);
+  if (task == WindowTask::localisation) return;
+  params.window = std::min(params.window, kAggregationWindow);
+  params.pins.recent = std::min(params.pins.recent, kAggregationWindow);
+}
+
 void CompressionDirector::add(SequenceId id, CompressionParams params, std::span<const std::int32_t> prompt) {
   State s;
   s.prompt_tokens = static_cast<std::uint32_t>(prompt.size());
   s.seed = hash_of(prompt);
   s.params = params;
-  if (rules_.classify) s.params.task = rules_.classify(prompt);
+  if (compression_methods()[params.method].traits.by_task) ask_task(prompt, s.params);
   if (params.append) s.chain = chain_of(params, compression_methods()[params.method].name);
   LEADLINE_CHECK(sequences_.emplace(id, std::move(s)).second, "a sequence is added twice");
 }

@@ -18,6 +18,7 @@
 
 #include "transport/control/messages.h"
 #include "worker/compression/compression_policy.h"
+#include "worker/compression/task_classifier.h"
 #include "worker/kvcache/sequence_cache.h"
 #include "worker/runtime/step_executor.h"
 #include "worker/runtime/worker_metrics.h"
@@ -34,8 +35,7 @@ struct CompressionRules {
   std::uint32_t total_pages = 0;
   CompressionPins pins;
   std::vector<std::uint8_t> delimiters;  // per token id; empty: text is cut every 64 tokens only
-  // WindowKV's task of a prompt: 0 localisation, 1 aggregation; empty: localisation.
-  std::function<std::uint8_t(std::span<const std::int32_t>)> classify;
+  std::optional<TaskClassifier> tasks;   // what a prompt is about; none: localisation, always
   std::function<void(const CompressOutcome&)> observe;  // for tests
 };
 
@@ -87,6 +87,7 @@ class CompressionDirector {
   [[nodiscard]] const CompressionMethod& method_of(const State& s) const {
     return compression_methods()[s.params.method];
   }
+  void ask_task(std::span<const std::int32_t> prompt, CompressionParams& params) const;
   [[nodiscard]] std::optional<CompressSpan> due(const State& s, std::uint32_t computed) const;
 
   const CompressionRules rules_;

@@ -25,6 +25,7 @@
 #include "worker/runtime/memory_plan.h"
 #include "worker/runtime/policy_control.h"
 #include "worker/runtime/signals.h"
+#include "worker/runtime/task_weights.h"
 #include "worker/runtime/token_chooser.h"
 #include "worker/runtime/warm_up_plans.h"
 #include "worker/serving/control_service.h"
@@ -322,6 +323,10 @@ CompressionRules Rank::compression_rules() const {
     monitoring::log_info("no delimiters: text is cut every 64 tokens", {{"why", strings.error().message}});
     return rules;
   }
+  if (auto tasks = read_task_weights(config_.model_directory, *strings); tasks)
+    rules.tasks = std::move(*tasks);
+  else if (tasks.error().code != Errc::not_found)
+    monitoring::log_warn("windowkv takes every prompt for a search", {{"why", tasks.error().message}});
   for (std::string& text : *strings) text = bytes_of_token(text);
   rules.delimiters = delimiter_flags(*strings);
   return rules;
