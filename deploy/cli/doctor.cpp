@@ -36,9 +36,14 @@ DoctorFacts probe(const DoctorOptions& o) {
     step("the model");
     facts.model = probe_model(o.model, o.chat_template);
   }
+  if (!o.policy.empty() || !o.model.empty()) facts.policy = probe_policy(o.policy, o.model);
   if (o.check_server) {
     step("the server");
     facts.server = probe_server(o.server, o.admin_url);
+  }
+  if (!o.worker_ports.empty()) {
+    step("the workers");
+    facts.workers = probe_workers(o.worker_ports);
   }
   return facts;
 }
@@ -66,6 +71,10 @@ void add_doctor_flags(CLI::App& command, DoctorOptions& o) {
   command.add_option("--admin-url", o.admin_url, "URL of its metrics and health port, for /readyz");
   command.add_option("--redis", o.redis, "HOST:PORT or redis://:PASSWORD@HOST:PORT to check");
   command.add_option("--model-dir", o.model, "Checkpoint directory to check");
+  command.add_option("--policy", o.policy,
+                     "Exit policy file to check; default: exit_policy.* beside the model");
+  command.add_option("--worker", o.worker_ports,
+                     "HOST:PORT of a worker's admin port to check; all addresses of a name");
   command.add_option("--chat-template", o.chat_template, "Jinja file in place of the model's own");
   command.add_option("--cache-dir", o.cache_directory,
                      "Folder of a disk cache; 64 MB are written and removed");

@@ -2,6 +2,7 @@
 // doctor: `leadline doctor`: probes, judges, prints. Not the judgement itself (doctor_rules). Thread: main.
 
 #include <string>
+#include <vector>
 
 #include "deploy/cli/api_client.h"
 
@@ -14,7 +15,8 @@ namespace leadline::deploy {
 struct DoctorOptions {
   ServerOptions server;
   bool check_server = false;  // --url was given
-  std::string admin_url, redis, model, chat_template, cache_directory;
+  std::string admin_url, redis, model, chat_template, cache_directory, policy;
+  std::vector<std::string> worker_ports;
   std::string host = "127.0.0.1";
   int port = 8000, admin_port = 9464, workers = 1;
   bool json = false;

@@ -71,6 +71,22 @@ struct ModelFacts {
   int tensors = 0;
 };
 
+struct PolicyFacts {
+  std::string path, error;  // path "": none beside the model
+  std::string provenance;
+  int layers = 0, model_layers = 0;  // of the policy, of the model; 0 = unknown
+};
+
+// One worker, by its admin port.
+struct WorkerFacts {
+  std::string address, error;
+  int readyz = 0;                  // HTTP status
+  std::string why, version;        // why: its answer when it is not ready
+  std::string policy;              // that decides; "" = not told
+  std::vector<std::string> tiers;  // of its KV, not ok: "redis down"
+  double step_age_s = 0;
+};
+
 struct ServerFacts {
   std::string url, error;
   std::string version;
@@ -90,7 +106,9 @@ struct DoctorFacts {
   std::vector<PortFacts> ports;
   std::optional<RedisFacts> redis;
   std::optional<ModelFacts> model;
+  std::optional<PolicyFacts> policy;
   std::optional<ServerFacts> server;
+  std::optional<std::vector<WorkerFacts>> workers;
 };
 
 }  // namespace leadline::deploy

@@ -5,6 +5,7 @@
 // `error`.
 
 #include <string>
+#include <vector>
 
 #include "deploy/cli/api_client.h"
 #include "deploy/cli/doctor_facts.h"
@@ -20,6 +21,10 @@ MpiFacts probe_mpi();
 GpuFacts probe_gpu();
 RedisFacts probe_redis(const std::string& address);  // HOST:PORT or redis://[:PASSWORD@]HOST[:PORT]
 ModelFacts probe_model(const std::string& directory, const std::string& chat_template);
+// `file`, or with "" exit_policy.* of the model's directory, as the worker looks for it.
+PolicyFacts probe_policy(const std::string& file, const std::string& directory);
+// HOST:PORT of admin ports; a name means every address behind it.
+std::vector<WorkerFacts> probe_workers(const std::vector<std::string>& names);
 ServerFacts probe_server(const ServerOptions& options, const std::string& admin_url);
 
 // `leadline doctor-rank`: what mpirun starts for probe_mpi; not for people. Loads the MPI library at run

@@ -129,7 +129,7 @@ GpuFacts probe_gpu() {
 namespace {
 
 struct RedisAddress {
-  std::string host, port = "6379", password;
+  std::string host, port = "6379", user, password;
 };
 
 RedisAddress parse_redis(std::string text) {
@@ -137,8 +137,10 @@ RedisAddress parse_redis(std::string text) {
   if (text.starts_with("redis://")) text.erase(0, 8);
   if (const auto slash = text.find('/'); slash != std::string::npos) text.resize(slash);
   if (const auto at = text.rfind('@'); at != std::string::npos) {
-    const std::string user = text.substr(0, at);
-    address.password = user.substr(user.find(':') + 1);  // ":PASSWORD" or "default:PASSWORD"
+    const std::string words = text.substr(0, at);  // ":PASSWORD" or "USER:PASSWORD"
+    const auto colon = words.find(':');
+    if (colon != std::string::npos) address.user = words.substr(0, colon);
+    address.password = words.substr(colon + 1);
     text.erase(0, at + 1);
   }
   const auto colon = text.rfind(':');
@@ -186,7 +188,9 @@ RedisFacts probe_redis(const std::string& text) {
     return facts;
   }
   if (!address.password.empty()) {
-    if (auto in = redis_call(**stream, {"AUTH", address.password}); !in) {
+    std::vector<std::string> words = {"AUTH", address.password};
+    if (!address.user.empty()) words.insert(words.begin() + 1, address.user);
+    if (auto in = redis_call(**stream, words); !in) {
       facts.error = in.error().message;
       return facts;
     }

@@ -17,21 +17,6 @@ constexpr std::uint64_t kMinShmBytes = std::uint64_t{256} << 20, kMinOpenFiles =
 constexpr std::uint64_t kMinDiskBytes = std::uint64_t{1} << 30;
 constexpr int kOldestYear = 2024;
 
-using Status = FindingStatus;
-
-Finding ok(std::string check, std::string what) {
-  return {std::move(check), Status::ok, std::move(what), {}, {}};
-}
-Finding skipped(std::string check, std::string what, std::string action) {
-  return {std::move(check), Status::skipped, std::move(what), {}, std::move(action)};
-}
-Finding advice(std::string check, std::string what, std::string cost, std::string action) {
-  return {std::move(check), Status::advice, std::move(what), std::move(cost), std::move(action)};
-}
-Finding problem(std::string check, std::string what, std::string cost, std::string action) {
-  return {std::move(check), Status::problem, std::move(what), std::move(cost), std::move(action)};
-}
-
 Finding judge_cpu(const CpuFacts& cpu) {
   std::string features;
   const std::pair<bool, const char*> known[] = {
@@ -292,7 +277,9 @@ std::vector<Finding> judge(const DoctorFacts& facts) {
   for (const PortFacts& port : facts.ports) out.push_back(judge_port(port));
   out.push_back(judge_redis(facts.redis));
   judge_model(facts.model, out);
+  out.push_back(judge_policy(facts.policy));
   out.push_back(judge_server(facts.server));
+  out.push_back(judge_workers(facts.workers));
   return out;
 }
 

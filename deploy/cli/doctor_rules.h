@@ -4,22 +4,19 @@
 // finding, in a fixed order; `problem` means that serving will fail or is not what was asked for, `advice`
 // that it works with a loss.
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "deploy/cli/doctor_facts.h"
+#include "deploy/cli/doctor_finding.h"
 
 namespace leadline::deploy {
 
-enum class FindingStatus { ok, advice, problem, skipped };
-
-struct Finding {
-  std::string check;  // "cpu", "memory.bandwidth", …: stable names
-  FindingStatus status = FindingStatus::ok;
-  std::string what, cost, action;  // cost and action are "" when status is ok
-};
-
 std::vector<Finding> judge(const DoctorFacts& facts);
+// Parts of judge(), in doctor_rules_cluster.cpp.
+Finding judge_policy(const std::optional<PolicyFacts>& policy);
+Finding judge_workers(const std::optional<std::vector<WorkerFacts>>& workers);
 bool is_healthy(const std::vector<Finding>& findings);  // no problem among them
 
 // "ok", "advice", "problem", "skipped".

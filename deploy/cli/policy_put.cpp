@@ -1,12 +1,9 @@
 #include "deploy/cli/policy_put.h"
 
-#include <netdb.h>
-
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <memory>
-#include <set>
 
+#include "deploy/cli/addresses.h"
 #include "deploy/cli/http_client.h"
 
 namespace leadline::deploy {
@@ -15,22 +12,6 @@ namespace {
 constexpr std::size_t kShown = 400;          // bytes of a worker's answer
 constexpr int kLoading = 503, kTaken = 200;  // statuses of HTTP
 constexpr int kNobody = 3;                   // exit status
-
-// Numeric addresses of `url`'s host, each once.
-Result<std::set<std::string>> addresses_of(const Url& url) {
-  addrinfo hints{}, *list = nullptr;
-  hints.ai_socktype = SOCK_STREAM;
-  if (const int status = getaddrinfo(url.host.c_str(), url.port.c_str(), &hints, &list); status != 0)
-    return fail(Errc::io, url.host + ": " + gai_strerror(status));
-  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(list, freeaddrinfo);
-  std::set<std::string> found;
-  for (const addrinfo* each = list; each != nullptr; each = each->ai_next) {
-    char text[NI_MAXHOST];
-    if (getnameinfo(each->ai_addr, each->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST) == 0)
-      found.insert(text);
-  }
-  return found;
-}
 
 struct Told {
   int taken = 0, loading = 0, refused = 0, silent = 0;

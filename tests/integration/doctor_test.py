@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from server_process import BUILD, ROOT, ServerProcess
 
 CHECKS = ["cpu", "memory.size", "memory.bandwidth", "memory.huge_pages", "shm", "open_files", "disk", "mpi", "gpu", "clock"]
-MODEL_CHECKS = ["model.config", "model.weights", "model.tokenizer", "model.chat_template"]
+MODEL_CHECKS = ["model.config", "model.weights", "model.tokenizer", "model.chat_template", "policy"]
 PASSWORD = "a-redis-password"
 
 
@@ -70,15 +70,17 @@ class DoctorTest(unittest.TestCase):
                 FakeRedis(("127.0.0.1", 0), FakeRedis.Handler) as redis:
             address = f"redis://:{PASSWORD}@127.0.0.1:{redis.server_address[1]}"
             status, text, errors = doctor("--json", "--url", server.url, "--admin-url", server.admin_url, "--redis", address,
-                                          "--model-dir", server.model_directory)
+                                          "--model-dir", server.model_directory, "--worker", server.worker_admin_url(0))
         document, findings = findings_of(text)
-        self.assertEqual([f["check"] for f in document["findings"]], [*CHECKS, "redis", *MODEL_CHECKS, "server"])
+        self.assertEqual([f["check"] for f in document["findings"]], [*CHECKS, "redis", *MODEL_CHECKS, "server", "workers"])
         self.assertEqual(document["schema"], 1)
         self.assertEqual(status, 0 if document["healthy"] else 1)
-        for check in ["disk", "mpi", "redis", "server", *MODEL_CHECKS]:
+        for check in ["disk", "mpi", "redis", "server", "workers", *MODEL_CHECKS[:4]]:
             self.assertIn(findings[check]["status"], ("ok", "advice"), findings[check])
         self.assertIn("two ranks met", findings["mpi"]["what"])
         self.assertRegex(findings["server"]["what"], r"version \S+, 1 of 1 workers ready, first token after \d+ ms")
+        self.assertRegex(findings["workers"]["what"], r"1 of 1 workers ready, version \S+, policy off")
+        self.assertEqual(findings["policy"]["status"], "skipped")
         self.assertNotIn(PASSWORD, text + errors)
 
     def test_everything_broken(self):
@@ -89,15 +91,17 @@ class DoctorTest(unittest.TestCase):
             os.truncate(weights, os.path.getsize(weights) // 2)
             with open(os.path.join(model, "tokenizer.json"), "w") as file:
                 file.write("{")
+            with open(os.path.join(model, "exit_policy.llp"), "w") as file:
+                file.write("no policy")
             before = sorted(os.listdir(folder))
             status, text, errors = doctor("--json", "--url", f"http://127.0.0.1:{free_port()}", "--model-dir", model, "--redis",
                                           f"redis://:wrong-{PASSWORD}@127.0.0.1:{redis.server_address[1]}", "--cache-dir",
-                                          os.path.join(folder, "nothing"))
+                                          os.path.join(folder, "nothing"), "--worker", f"127.0.0.1:{free_port()}")
             self.assertEqual(sorted(os.listdir(folder)), before)
         document, findings = findings_of(text)
         self.assertEqual(status, 1)
         self.assertFalse(document["healthy"])
-        for check in ["disk", "redis", "model.weights", "model.tokenizer", "server"]:
+        for check in ["disk", "redis", "model.weights", "model.tokenizer", "policy", "server", "workers"]:
             self.assertEqual(findings[check]["status"], "problem", findings[check])
             self.assertTrue(findings[check]["cost"] and findings[check]["action"], check)
         self.assertIn("WRONGPASS", findings["redis"]["what"])

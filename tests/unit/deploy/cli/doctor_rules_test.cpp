@@ -1,4 +1,5 @@
 #include "deploy/cli/doctor_rules.h"
+#include "deploy/cli/worker_metrics_text.h"
 
 #include <gtest/gtest.h>
 
@@ -22,6 +23,9 @@ DoctorFacts good() {
   f.ports = {{8000, 1, "api", true}, {9464, 2, "admin", true}};
   f.redis = RedisFacts{"r:6379", "", 0.3};
   f.model = ModelFacts{"/m", "", "", "", "", true, std::uint64_t{16} << 30, "llama", 291};
+  f.policy = PolicyFacts{"/m/exit_policy.llp", "", "from 900 rounds", 32, 32};
+  f.workers = {WorkerFacts{"a:9000", "", 200, "", "0.1.0", "learned", {}, 0.1},
+               WorkerFacts{"b:9000", "", 200, "", "0.1.0", "learned", {}, 0.1}};
   f.server = ServerFacts{"http://h:8000", "", "0.1.0", 200, 2, 2, 120};
   return f;
 }
@@ -123,6 +127,18 @@ const Case kCases[] = {
     {"NotReady", [](F& f) { f.server->readyz = 503; }, "server", kProblem, "503"},
     {"ReadyzNotAsked", [](F& f) { f.server->readyz.reset(); }, "server", kOk, "120 ms"},
     {"AWorkerIsMissing", [](F& f) { f.server->ready_workers = 1; }, "server", kAdvice, "1 of 2"},
+    {"NoPolicy", [](F& f) { f.policy->path = ""; }, "policy", kSkipped, "nobody drafts"},
+    {"BrokenPolicy", [](F& f) { f.policy->error = "p: checksum"; }, "policy", kProblem, "checksum"},
+    {"AnothersPolicy", [](F& f) { f.policy->layers = 16; }, "policy", kProblem, "the model has 32"},
+    {"NoWorkersAsked", [](F& f) { f.workers.reset(); }, "workers", kSkipped, "--worker"},
+    {"NobodyBehindTheName", [](F& f) { f.workers->clear(); }, "workers", kProblem, "0 of 0"},
+    {"WorkerSilent", [](F& f) { (*f.workers)[1].error = "refused"; }, "workers", kProblem, "b:9000: refused"},
+    {"WorkerLoads", [](F& f) { (*f.workers)[1].readyz = 503; }, "workers", kProblem, "1 of 2"},
+    {"WorkerStuck", [](F& f) { (*f.workers)[0].step_age_s = 45; }, "workers", kProblem, "runs for 45 s"},
+    {"WorkersDiffer", [](F& f) { (*f.workers)[0].version = "0.2.0"; }, "workers", kAdvice, "0.1.0; 0.2.0"},
+    {"PoliciesDiffer", [](F& f) { (*f.workers)[0].policy = "off"; }, "workers", kAdvice, "learned; off"},
+    {"TierDown", [](F& f) { (*f.workers)[0].tiers = {"redis down"}; }, "workers", kAdvice,
+     "a:9000: KV tier redis down"},
     {"SlowServer", [](F& f) { f.server->first_token_ms = 9000; }, "server", kAdvice, "9000 ms"},
 };
 INSTANTIATE_TEST_SUITE_P(All, DoctorRulesTable, ::testing::ValuesIn(kCases),
@@ -155,10 +171,14 @@ TEST(DoctorRulesTest, EveryCheckOnceInAFixedOrder) {
                                            "model.weights",
                                            "model.tokenizer",
                                            "model.chat_template",
-                                           "server"};
+                                           "policy",
+                                           "server",
+                                           "workers"};
   for (DoctorFacts facts : {good(), [] {
                               DoctorFacts f = good();
                               f.model.reset();
+                              f.policy.reset();
+                              f.workers.reset();
                               f.redis.reset();
                               f.server.reset();
                               return f;
@@ -167,6 +187,22 @@ TEST(DoctorRulesTest, EveryCheckOnceInAFixedOrder) {
     for (const Finding& f : judge(facts)) names.push_back(f.check);
     EXPECT_EQ(names, wanted);
   }
+}
+
+TEST(DoctorProbesTest, AWorkersMetricsTellVersionTiersAndStep) {
+  WorkerFacts facts;
+  read_worker_metrics(
+      "# HELP leadline_build_info "
+      "x\nleadline_build_info{compiler=\"g\",component=\"worker\",version=\"0.1.0\"} 1\n"
+      "leadline_kv_tier_state{state=\"ok\",tier=\"disk\"} "
+      "1\nleadline_kv_tier_state{state=\"down\",tier=\"disk\"} 0\n"
+      "leadline_kv_tier_state{state=\"down\",tier=\"redis\"} 1\nnonsense\n\nleadline_step_age_seconds 2.5",
+      facts);
+  EXPECT_EQ(facts.version, "0.1.0");
+  EXPECT_EQ(facts.tiers, std::vector<std::string>{"redis down"});
+  EXPECT_EQ(facts.step_age_s, 2.5);
+  read_worker_metrics("leadline_kv_tier_state{state=\"down 1\nleadline_build_info{version= 1\n{",
+                      facts);  // torn
 }
 
 TEST(DoctorRulesTest, JsonSchema) {
