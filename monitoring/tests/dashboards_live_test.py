@@ -1,4 +1,5 @@
-"""Every query of every board returns data from a real Prometheus that scrapes `leadline up` under `bench serve`.
+"""Every query of every board returns data from a real Prometheus that scrapes `leadline up` under `bench serve`, with drafts, KV compression
+and all KV tiers (Redis where redis-server is installed).
 
 Slow test. The answers are drawn into one page (LEADLINE_BOARDS_PAGE names it; default build/boards.html of the build folder), because
 Grafana itself can't be had here: look at it after changing a board.
@@ -93,22 +94,62 @@ def legend_of(template, labels):
 class LiveBoards(unittest.TestCase):
     maxDiff = None
 
+    def redis(self, folder):
+        """The URL of a Redis of this test; None without the program."""
+        if shutil.which("redis-server") is None:
+            print("no redis-server: the boards are drawn without that tier")
+            return None
+        port = free_port()
+        process = subprocess.Popen(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.terminate)
+        return f"redis://127.0.0.1:{port}"
+
+    def flags(self, folder):
+        """Pool, memory and disk so small that blocks move on to Redis and come back from each."""
+        redis = self.redis(folder)
+        self.tiers = ["memory", "disk"] + (["redis"] if redis else [])
+        return ["--threads", "1", "--speculation", "static:4,4", "--max-model-len", "1024", "--kv-pool", "6MiB", "--kv-memory", "12MiB", "--kv-disk", folder + "/blocks",
+                "--kv-disk-bytes", "16MiB",
+                *(["--kv-redis", redis] if redis else [])]
+
+    def load(self, server):
+        """One burst as people make it, and one of each thing that moves a metric of its own."""
+        bench = subprocess.run([os.path.join(BUILD, "bin/leadline"), "bench", "serve", "--url", server.url, "--requests", "24",
+                                "--concurrency", "12", "--max-tokens", "48", "--json"], capture_output=True, text=True, check=False)
+        self.assertEqual(bench.returncode, 0, bench.stderr)
+        story = "a story of many words about people in towns " * 18
+        for other in range(16):  # prompts that begin alike and come again, more of them than the pool holds
+            for kv in ({}, {"kv": {"compression": "semanticache", "budget": 0.35}}):
+                server.post("/v1/completions", {"model": server.model, "prompt": f"{other} {story}", "max_tokens": 8,
+                                                "speculation": {"mode": "static"}, **kv})
+        for worker in range(2):
+            self.assertEqual(server.request("/policy/training", b"exported", base=server.worker_admin_url(worker))[0], 200)
+
+    def check_moved(self, server):
+        """What the boards show is not a row of zeros."""
+        seen = {}
+        for worker in range(2):
+            for name, value in server.metrics(worker).items():
+                seen[name] = seen.get(name, 0) + value
+        moved = ['leadline_speculation_accepted_total{position="1"}', 'leadline_kv_compression_slots_total{kind="kept"}',
+                 "leadline_kv_compression_seconds_count"] + [f'leadline_kv_tier_load_bytes_total{{tier="{tier}"}}' for tier in self.tiers]
+        self.assertEqual([name for name in moved if not seen[name] > 0], [], {n: v for n, v in seen.items() if "tier" in n and v and "bucket" not in n})
+
     def test_every_query_returns_data(self):
-        with tempfile.TemporaryDirectory() as folder, ServerProcess(ranks=2, workers=2, extra=["--threads", "1"]) as server:
+        with tempfile.TemporaryDirectory() as folder, ServerProcess(ranks=2, workers=2, extra=self.flags(folder)) as server:
             targets = [server.admin_url[len("http://"):]] + [server.worker_admin_url(w)[len("http://"):] for w in range(2)]
             prometheus = Prometheus(targets, folder)
             try:
                 prometheus.until_scraped(3)
                 begin = time.time()
                 for _ in range(3):
-                    bench = subprocess.run([os.path.join(BUILD, "bin/leadline"), "bench", "serve", "--url", server.url, "--requests", "48",
-                                            "--concurrency", "12", "--max-tokens", "48", "--json"], capture_output=True, text=True, check=False)
-                    self.assertEqual(bench.returncode, 0, bench.stderr)
-                    for _ in range(2):  # prompts that begin alike, for the prefix cache
-                        server.post("/v1/completions", {"model": server.model, "prompt": "a story of many words " * 30, "max_tokens": 2})
+                    self.load(server)
                 end = max(time.time(), begin + 5)
                 time.sleep(max(0.0, end + 1.5 - time.time()))  # the last scrape
                 empty = self.draw_boards(prometheus, begin, time.time())
+                self.check_moved(server)
                 firing = [a["labels"]["alertname"] for a in prometheus.get("alerts")["alerts"] if a["state"] == "firing"]
             finally:
                 prometheus.stop()

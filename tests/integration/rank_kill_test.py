@@ -142,6 +142,30 @@ class RankKill(unittest.TestCase):
                 except ProcessLookupError:
                     pass
 
+    def test_a_stuck_group_is_still_observed(self):
+        """Metrics and health of a worker whose step hangs answer at once, and tell it, until the stall limit ends the group."""
+        with ServerProcess(ranks=2, workers=1, extra=["--stall-limit-ms", "6000"]) as server:
+            seen, slowest = [], []
+
+            def stall():
+                rank = server.children("leadline-worker")[-1]
+                os.kill(rank, signal.SIGSTOP)
+                try:
+                    deadline = time.monotonic() + 4
+                    while time.monotonic() < deadline:
+                        begin = time.monotonic()
+                        seen.append(server.metrics(0)["leadline_step_age_seconds"])
+                        self.assertEqual(server.request("/livez", base=server.worker_admin_url(0))[0], 200)
+                        slowest.append(time.monotonic() - begin)
+                        time.sleep(0.2)
+                finally:
+                    os.kill(rank, signal.SIGCONT)
+
+            run_streams(server, 1, stall)
+            self.assertGreater(max(seen), 2)
+            self.assertEqual(seen, sorted(seen), "one step, ever older")
+            self.assertLess(max(slowest), 2)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -114,6 +114,7 @@ export function renderTokens(tokens, context) {
     node?.classList.add("current");
     node?.scrollIntoView({ block: "nearest" });
     detail.textContent = node ? node.title.replaceAll("\n", "   ") : "";
+    if (node) detail.scrollIntoView({ block: "nearest" });
   };
   box.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
