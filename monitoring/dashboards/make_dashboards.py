@@ -129,6 +129,13 @@ KV = [
         ("Eviction to reuse", "How soon are evicted blocks missed (median)?", "s", [
             ("histogram_quantile(0.5, sum by (le, tier) (rate(leadline_kv_tier_evict_to_reuse_seconds_bucket{$s}[$r])))", "{{tier}}")]),
     ]),
+    ("Compression", [
+        ("Slots kept", "Which share of the KV do compressions keep?", "percentunit", [
+            ('sum(rate(leadline_kv_compression_slots_total{kind="kept",$s}[$r])) / sum(rate(leadline_kv_compression_slots_total{kind="seen",$s}[$r]))',
+             "kept")]),
+        ("Compressed sequences", "How many sequences run on compressed KV?", "short", by_instance("leadline_kv_compressed_sequences")),
+        ("Time of a compression", "How long does a sequence wait for its compression?", "s", quantiles("leadline_kv_compression_seconds")),
+    ]),
 ]
 CLUSTER = [
     ("Routing", [
