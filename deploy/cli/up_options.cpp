@@ -6,6 +6,14 @@
 #include <filesystem>
 
 namespace leadline::deploy {
+
+std::string default_kv_directory() {
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache == '/')
+    return std::string(cache) + "/leadline/kv";
+  const char* home = std::getenv("HOME");
+  return home != nullptr && *home == '/' ? std::string(home) + "/.cache/leadline/kv" : std::string();
+}
+
 namespace {
 
 constexpr int kMaxWorkers = 32, kMaxRanks = 64, kMaxPort = 65535;
@@ -15,14 +23,6 @@ std::string default_model() {
   return (std::filesystem::path(home != nullptr ? home : ".") / "models/reference")
       .lexically_normal()
       .string();
-}
-
-// $XDG_CACHE_HOME/leadline/kv, or the same below ~/.cache; "" when there is no such place.
-std::string default_kv_directory() {
-  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache == '/')
-    return std::string(cache) + "/leadline/kv";
-  const char* home = std::getenv("HOME");
-  return home != nullptr && *home == '/' ? std::string(home) + "/.cache/leadline/kv" : std::string();
 }
 
 // A password in a URL is not printed.

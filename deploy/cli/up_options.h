@@ -45,6 +45,8 @@ struct UpOptions {
        admin_port_given = false;  // a port that was asked for is never exchanged for another
 };
 
+// $XDG_CACHE_HOME/leadline/kv, or the same below ~/.cache; "" when there is no such place.
+std::string default_kv_directory();
 // Declares the flags of `up` on `command`, bound to `options`.
 void add_up_flags(CLI::App& command, UpOptions& options);
 // What does not fit together, in one sentence; "" when all is well.

@@ -12,7 +12,7 @@ import tempfile
 import time
 import unittest
 
-from server_process import ServerProcess
+from server_process import BUILD, ServerProcess
 
 OFF = ["--kv-memory", "0", "--kv-disk-bytes", "0"]
 
@@ -113,6 +113,46 @@ class KvStoreTest(unittest.TestCase):
             self.assertGreater(story["recompute_ms"], 0)
             self.assertGreaterEqual(story["offered_tokens"], cached["disk"])
             self.assertEqual(server.request("/v1/kv/explain?request_id=nobody")[0], 404)
+
+    def kv(self, *words, code=0):
+        program = os.path.join(BUILD, "bin/leadline")
+        done = subprocess.run([program, "kv", *words, "--dir", self.directory.name], capture_output=True, text=True, timeout=120)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return done.stdout
+
+    def test_kv_commands_beside_a_running_server(self):
+        self.kv("ls", code=1)  # nothing is kept here, and looking makes nothing
+        self.assertEqual(os.listdir(self.directory.name), [])
+        with ServerProcess(ranks=1, extra=self.disk()) as server:
+            self.check_chat(server, 1)
+            server.wait_until(lambda: metric(server, "leadline_kv_tier_queued_bytes") == 0)
+            rows = [json.loads(line) for line in self.kv("ls", "--json", "--limit", "0").splitlines()]
+            self.assertEqual(len(rows), len(self.blocks()))
+            shown = json.loads(self.kv("show", rows[0]["block"]))
+            self.assertEqual((shown["whole"], shown["tokens"]), (True, 16))
+            self.assertIn("0 damaged", self.kv("verify"))
+            stats = json.loads(self.kv("stats", "--json", "--admin", server.worker_admin_url(0)))
+            self.assertEqual(stats["blocks"], len(rows))
+            self.assertEqual([value for name, value in stats["worker"].items()
+                              if name.startswith("leadline_kv_tier_state{") and 'tier="disk"' in name and 'state="ok"' in name], [1])
+            self.assertIn("| disk | ok |", self.kv("stats", "--admin", server.worker_admin_url(0)))
+            self.assertIn("would remove: ", self.kv("gc", "--max-bytes", "1MiB", "--dry-run"))
+            self.assertEqual(len(self.blocks()), len(rows))
+            self.kv("gc", "--max-bytes", "1MiB")
+            self.assertLess(len(self.blocks()), len(rows))
+            self.check_chat(server, 1)
+            with open(self.blocks()[0], "r+b") as file:
+                file.seek(500)
+                file.write(b"damage")
+            self.assertIn("1 damaged", self.kv("verify", "--quarantine", code=1))
+            self.assertIn("0 damaged", self.kv("verify"))
+            self.check_chat(server, 1)
+            self.assertIn("quarantine emptied: 1 files", self.kv("gc", "--quarantine"))
+        self.kv("gc", "--older-than", "soon", code=1)
+        self.kv("gc", "--max-bytes", "1")
+        self.assertEqual(self.blocks(), [])
+        with ServerProcess(ranks=1, extra=self.disk()) as server:
+            self.check_chat(server, 1)
 
     def test_two_workers_share_a_directory(self):
         with ServerProcess(ranks=1, workers=2, extra=self.disk()) as server:
