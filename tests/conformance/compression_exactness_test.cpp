@@ -190,7 +190,7 @@ TEST_P(CompressionExactness, KeepingEverythingIsTheExactAnswer) {
 INSTANTIATE_TEST_SUITE_P(Methods, CompressionExactness,
                          ::testing::Values(Row{"random"}, Row{"streaming"}, Row{"h2o"}, Row{"snapkv"},
                                            Row{"pyramidkv"}, Row{"keydiff"}, Row{"semanticache"},
-                                           Row{"semanticache", 0, 0.6F}, Row{"windowkv"}),
+                                           Row{"semanticache", 0, 0.6F}, Row{"windowkv"}, Row{"knorm"}),
                          name_of);
 
 TEST(CompressionRequests, WhatIsUnsoundIsRefusedByName) {

@@ -8,87 +8,27 @@
 #include <fstream>
 
 #include "tests/support/scratch_directory.h"
-#include "tests/support/worker_harness.h"
+#include "tests/support/stored_chat.h"
 
 namespace leadline::tests {
 namespace {
 
 using transport::Generate;
 
-// A chat of several turns: each prompt is the one before, its answer, and something new.
-struct Chat {
-  std::vector<std::int32_t> history;
-  std::vector<Answer> answers;
-};
-
-Generate turn_of(const std::vector<std::int32_t>& history, int number) {
-  Generate g;
-  g.prompt = history;
-  g.max_tokens = 20;
-  g.ignore_eos = true;
-  g.sampling.seed = 77 + static_cast<std::uint64_t>(number);
-  g.sampling.temperature = number % 2 == 0 ? 0.0F : 0.8F;
-  g.sampling.top_logprobs = 3;
-  return g;
-}
-
-// `between` runs after every turn: pushes the pages out, restarts, damages.
-template <typename Between>
-Chat chat(int number, std::unique_ptr<WorkerHarness>& worker, const Between& between, int turns = 4) {
-  Chat c;
-  for (int t = 0; t < turns; ++t) {
-    const std::vector<std::int32_t> more = sample_prompt(100 * number + t, t == 0 ? 150 : 37);
-    c.history.insert(c.history.end(), more.begin(), more.end());
-    c.answers.push_back(worker->run({turn_of(c.history, number)}).front());
-    for (const auto& token : c.answers.back().tokens) c.history.push_back(token.token);
-    between();
-  }
-  return c;
-}
-
+// The chat of this number, computed once.
 const Chat& fresh(int number) {
   static std::map<int, Chat> chats;
   const auto it = chats.find(number);
-  if (it != chats.end()) return it->second;
-  HarnessOptions options;
-  options.prefix_cache = false;
-  auto worker = std::make_unique<WorkerHarness>(options);
-  return chats[number] = chat(number, worker, [] {});
+  return it != chats.end() ? it->second : chats[number] = fresh_chat({.number = number, .kv = {}});
 }
 
-void expect_same(const Chat& got, const Chat& want) {
-  ASSERT_EQ(got.answers.size(), want.answers.size());
-  for (std::size_t i = 0; i < want.answers.size(); ++i) {
-    SCOPED_TRACE("turn " + std::to_string(i));
-    ASSERT_EQ(got.answers[i].tokens.size(), want.answers[i].tokens.size());
-    for (std::size_t t = 0; t < want.answers[i].tokens.size(); ++t)
-      ASSERT_TRUE(got.answers[i].tokens[t] == want.answers[i].tokens[t]) << "token " << t;
-  }
+template <typename Between>
+Chat chat(int number, std::unique_ptr<WorkerHarness>& worker, const Between& between) {
+  return run_chat({.number = number, .kv = {}}, worker, between);
 }
 
-struct Cached {
-  std::uint32_t memory = 0, disk = 0, redis = 0;
-};
-Cached cached(const Chat& c) {
-  Cached sum;
-  for (const Answer& a : c.answers) {
-    sum.memory += a.finish.cached_memory_tokens;
-    sum.disk += a.finish.cached_disk_tokens;
-    sum.redis += a.finish.cached_redis_tokens;
-  }
-  return sum;
-}
-
-// Another request that needs nearly all pages: the chat's leave the device.
-void flush_device(WorkerHarness& worker) {
-  static int number = 5000;
-  Generate g;
-  g.prompt = sample_prompt(++number, 447);
-  g.max_tokens = 2;
-  g.ignore_eos = true;
-  g.kv.store = false;
-  worker.run({g});
-  worker.wait_stored();
+Generate turn_of(const std::vector<std::int32_t>& history, int number) {
+  return tests::turn_of(history, {.number = number, .kv = {}});
 }
 
 HarnessOptions small_pool() {

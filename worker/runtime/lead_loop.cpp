@@ -162,7 +162,7 @@ void LeadLoop::accept(InboxGenerate item) {
 
 void LeadLoop::add_to_cache(const Sequence& sequence) {
   KeepWish keep;
-  keep.store = sequence.kv.store && (sequence.kv.compression.empty() || sequence.kv.compression == "exact");
+  keep.store = sequence.kv.store;  // of what is compressed: the raw pages, under their chain's own keys
   if (sequence.kv.ttl_s > 0) keep.expires_unix_s = kvstore::unix_now_s() + sequence.kv.ttl_s;
   CacheRules rules = compression_.cache_rules(sequence.id);
   rules.keep = keep;
