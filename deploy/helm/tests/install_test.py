@@ -95,7 +95,7 @@ class Install(unittest.TestCase):
         self.run_, self.get = self.cluster.run, self.cluster.get
 
     def helm(self, verb, example, *settings, release=RELEASE, namespace=NAMESPACE):
-        arguments = [verb, release, CHART, "-n", namespace, "-f", VALUES[example], "--wait", "--timeout", "60s"]
+        arguments = [verb, release, CHART, "-n", namespace, "-f", VALUES[example], "--wait", "--timeout", "150s"]
         for setting in settings:
             arguments += ["--set-json", setting]
         return self.run_("helm", *arguments)
@@ -162,7 +162,7 @@ class Install(unittest.TestCase):
         self.assertTrue(all(map(is_ready, workers + coordinators)))
         for pod in workers:
             limits = pod["spec"]["containers"][0]["resources"]["limits"]
-            self.assertEqual((limits["nvidia.com/gpu"], limits["memory"]), ("2", "64Gi"))
+            self.assertEqual((limits["nvidia.com/gpu"], limits["memory"]), ("2", "80Gi"))
             self.assertEqual(pod["spec"]["priority"], 100000)
             self.assertIn("apps.kubernetes.io/pod-index", pod["metadata"]["labels"])  # --worker-index reads it
         # Spread: four workers over three nodes, two coordinators on different ones.
