@@ -63,6 +63,18 @@ std::string read_redis_url(std::string& url) {
   return {};
 }
 
+void add_formats(CLI::App& app, WorkerConfig& c) {
+  app.add_option("--weights", c.weights,
+                 "Weight format; auto: the checkpoint's; int8 on CPUs, fp8 on GPUs, int4 on both")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "int8", "fp8", "int4"}));
+  app.add_option(
+      "--weight-cache", c.weight_cache,
+      "Keep packed weights on disk for the next start: off, auto (beside the model, or in the user's "
+      "cache folder), or a directory");
+  app.add_option("--kv-dtype", c.kv_dtype, "KV pages' element type; int8 and fp8 on GPUs")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "int8", "fp8"}));
+}
+
 void add_compression(CLI::App& app, WorkerConfig& c) {
   app.add_option("--kv-compression", c.kv_compression,
                  "KV compression of requests that name none: exact, or a method");
@@ -93,11 +105,7 @@ ParsedFlags parse_worker_flags(int argc, char** argv) {
   app.add_option("--model", c.model_directory, "Hugging Face checkpoint directory")->required();
   app.add_option("--served-model-name", c.served_model_name,
                  "Name in answers; default: the directory's name");
-  app.add_option("--weights", c.weights,
-                 "Weight format; auto: the checkpoint's; int8 on CPUs, fp8 on GPUs, int4 on both")
-      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "int8", "fp8", "int4"}));
-  app.add_option("--kv-dtype", c.kv_dtype, "KV pages' element type; int8 and fp8 on GPUs")
-      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "int8", "fp8"}));
+  add_formats(app, c);
   add_device(app, c);
   app.add_option("--max-model-len", c.max_model_len, "Tokens of prompt and answer; 0: the model's own")
       ->check(CLI::Range(0, 1 << 24));

@@ -14,10 +14,12 @@ namespace leadline::worker {
 struct WorkerConfig {
   // what is served
   std::string model_directory;
-  std::string served_model_name;  // "" = the directory's name
-  std::string weights = "auto";   // auto (the checkpoint's dtype) | f32 | bf16 | f16 | int8 | fp8 | int4
-  std::string kv_dtype = "auto";  // auto (as the weights) | f32 | bf16 | f16 | int8 | fp8
-  std::string device = "auto";    // auto | cpu | cuda
+  std::string served_model_name;     // "" = the directory's name
+  std::string weights = "auto";      // auto (the checkpoint's dtype) | f32 | bf16 | f16 | int8 | fp8 | int4
+  std::string weight_cache = "off";  // packed weights on disk: off | auto (beside the model, or the user's
+                                     // cache folder) | a directory
+  std::string kv_dtype = "auto";     // auto (as the weights) | f32 | bf16 | f16 | int8 | fp8
+  std::string device = "auto";       // auto | cpu | cuda
   double gpu_memory_utilization = 0.9;  // of the device's free memory; (0, 1]
   bool rank_invariant = true;           // on a GPU: slices and trees (exactness X2)
   bool graphs = true;                   // on a GPU: decode steps are recorded and replayed

@@ -87,6 +87,9 @@ void add_up_flags(CLI::App& command, UpOptions& o) {
       ->check(CLI::Range(0, kMaxPort - kMaxWorkers - 1));
   command.add_option("--weights", o.weights, "Weight format; auto: the checkpoint's")
       ->check(one_of({"auto", "f32", "bf16", "f16", "int8", "fp8", "int4"}));
+  command.add_option("--weight-cache", o.weight_cache,
+                     "Packed weights kept for the next start: auto (beside the model, or in the user's cache "
+                     "folder), off, or a directory");
   command.add_option("--kv-dtype", o.kv_dtype, "KV pages' format; int8 and fp8 on GPUs")
       ->check(one_of({"auto", "f32", "bf16", "f16", "int8", "fp8"}));
   command
@@ -156,6 +159,7 @@ std::string describe(const UpOptions& o) {
       {"port", or_words(o.port, "(a free one)")},
       {"admin-port", or_words(o.admin_port, "(a free block)")},
       {"weights", o.weights},
+      {"weight-cache", o.weight_cache},
       {"kv-dtype", o.kv_dtype},
       {"kv-compression", o.kv_compression},
       {"kv-pool", or_words(o.kv_pool_bytes, "(automatic)")},
@@ -225,6 +229,7 @@ std::vector<std::string> worker_command(const UpOptions& o, const UpPlan& plan, 
   append(command, "--admin-port", std::to_string(worker_admin_port(plan, worker)));
   append(command, "--control-secret-file", plan.secret_file);
   append(command, "--weights", o.weights);
+  append(command, "--weight-cache", o.weight_cache);
   append(command, "--kv-dtype", o.kv_dtype);
   append(command, "--kv-compression", o.kv_compression);
   append(command, "--kv-compression-budget", std::to_string(o.kv_compression_budget));

@@ -18,8 +18,9 @@ struct UpOptions {
   std::string served_model_name;  // "" = the directory's name
   int ranks = 2, workers = 1;
   std::string host = "127.0.0.1";
-  int port = 8000;        // 0 = a free one
-  int admin_port = 9464;  // worker w answers on admin_port + 1 + w; 0 = a free block
+  int port = 8000;                    // 0 = a free one
+  int admin_port = 9464;              // worker w answers on admin_port + 1 + w; 0 = a free block
+  std::string weight_cache = "auto";  // of packed weights: auto, off, a directory
   std::string weights = "auto", kv_dtype = "auto", device = "auto";
   double gpu_memory_utilization = 0.9;   // of a GPU's free memory
   bool graphs = true;                    // on a GPU: decode steps are recorded

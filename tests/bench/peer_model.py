@@ -1,17 +1,57 @@
 #!/usr/bin/env python3
-"""A random model of the 1.1 B Llama shape (as `leadline bench engine --shape 1b`) as an F16 GGUF file, for runs of a peer.
+"""A random model of the 1.1 B Llama shape (as `leadline bench engine --shape 1b`): an F16 GGUF file for runs of a peer, or a
+Hugging Face checkpoint in bf16 with the reference model's tokenizer for runs of the server.
 
-Needs numpy and the gguf package of llama.cpp's source (SOURCE/gguf-py). Speeds do not depend on the values.
+Needs numpy, and for the former the gguf package of llama.cpp's source (SOURCE/gguf-py). Speeds do not depend on the values.
 
     tests/bench/peer_model.py --source /path/to/llama.cpp out.gguf
+    tests/bench/peer_model.py --checkpoint DIR
 """
 import argparse
+import json
 import os
+import shutil
 import sys
 
 import numpy
 
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "models/reference"))
 LAYERS, HIDDEN, FFN, HEADS, KV_HEADS, HEAD_DIM, VOCAB = 22, 2048, 5632, 32, 4, 64, 32000
+
+
+def write_checkpoint(directory):
+    import inflate
+    os.makedirs(directory, exist_ok=True)
+    random = numpy.random.default_rng(1)
+
+    def matrix(shape):  # cut to what bf16 holds
+        bits = (random.standard_normal(shape, dtype=numpy.float32) * 0.02).view(numpy.uint32) & 0xffff0000
+        return bits.view(numpy.float32)
+
+    def ones(shape):
+        return numpy.ones(shape, dtype=numpy.float32)
+
+    tensors = [("model.embed_tokens.weight", (VOCAB, HIDDEN), matrix), ("lm_head.weight", (VOCAB, HIDDEN), matrix),
+               ("model.norm.weight", (HIDDEN,), ones)]
+    for i in range(LAYERS):
+        at = f"model.layers.{i}."
+        tensors += [(f"{at}{norm}.weight", (HIDDEN,), ones) for norm in ("input_layernorm", "post_attention_layernorm")]
+        tensors += [(f"{at}{name}.weight", shape, matrix) for name, shape in (
+            ("self_attn.q_proj", (HEADS * HEAD_DIM, HIDDEN)), ("self_attn.k_proj", (KV_HEADS * HEAD_DIM, HIDDEN)),
+            ("self_attn.v_proj", (KV_HEADS * HEAD_DIM, HIDDEN)), ("self_attn.o_proj", (HIDDEN, HEADS * HEAD_DIM)),
+            ("mlp.gate_proj", (FFN, HIDDEN)), ("mlp.up_proj", (FFN, HIDDEN)), ("mlp.down_proj", (HIDDEN, FFN)))]
+    inflate.write_checkpoint(os.path.join(directory, "model.safetensors"), tensors)
+    reference = os.path.join(ROOT, "models/reference")
+    with open(os.path.join(reference, "config.json")) as file:
+        config = json.load(file)
+    config.update(num_hidden_layers=LAYERS, hidden_size=HIDDEN, intermediate_size=FFN, num_attention_heads=HEADS,
+                  num_key_value_heads=KV_HEADS, head_dim=HEAD_DIM, vocab_size=VOCAB, tie_word_embeddings=False,
+                  max_position_embeddings=32768)
+    with open(os.path.join(directory, "config.json"), "w") as file:
+        json.dump(config, file, indent=2)
+    for name in ("generation_config.json", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(os.path.join(reference, name), os.path.join(directory, name))
 
 
 def tokens(gguf):
@@ -25,9 +65,14 @@ def tokens(gguf):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", required=True, help="llama.cpp's source directory")
-    parser.add_argument("out")
+    parser.add_argument("--source", help="llama.cpp's source directory")
+    parser.add_argument("--checkpoint", metavar="DIR", help="write a Hugging Face checkpoint there instead")
+    parser.add_argument("out", nargs="?")
     options = parser.parse_args()
+    if options.checkpoint:
+        return write_checkpoint(options.checkpoint)
+    if not options.source or not options.out:
+        parser.error("--source and a file, or --checkpoint")
     sys.path.insert(0, os.path.join(options.source, "gguf-py"))
     import gguf
     writer = gguf.GGUFWriter(options.out, "llama")

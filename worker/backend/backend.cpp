@@ -82,6 +82,11 @@ Result<WeightPart> Backend::resident(const WeightPart& table, std::unique_ptr<Bu
   return table;
 }
 
+Result<std::unique_ptr<PackedMatrix>> Backend::restore(const PackedShape&, std::int64_t,
+                                                       const PackedReader&) {
+  return monitoring::fail(Errc::configuration, "this backend restores no packed weights");
+}
+
 bool Backend::choose_tokens(ConstFloatMatrix, std::span<const TokenChoiceRow>, std::span<const LogitEdit>,
                             std::span<TokenChoice>) {
   return false;

@@ -111,6 +111,11 @@ class Backend {
   virtual Result<std::unique_ptr<PackedMatrix>> pack(std::span<const WeightPart> parts, DType format,
                                                      int slices) = 0;
 
+  // A matrix from the `bytes` that stored() of one of this shape gave under the same packing.
+  // malformed_file: another length, or the reader failed. configuration: not on this backend.
+  virtual Result<std::unique_ptr<PackedMatrix>> restore(const PackedShape& shape, std::int64_t bytes,
+                                                        const PackedReader& read);
+
   // out[rows, hidden] = table[ids[r]] widened to f32. REQUIRES 0 <= id < table.out_features, table of
   // resident().
   virtual void embed(const WeightPart& table, std::span<const std::int32_t> ids, FloatMatrix out) = 0;

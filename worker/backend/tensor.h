@@ -4,6 +4,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <span>
 
 #include "transport/collective/dtype.h"
 
@@ -38,6 +40,19 @@ struct WeightPart {
   std::int64_t row_stride = 0;    // elements between rows in the file
 };
 
+inline constexpr std::int64_t kPackedChunkBytes = std::int64_t{1} << 20;
+// Fills `into` with chunk `index` of a packed matrix's stored() bytes (all of kPackedChunkBytes, but the
+// last); false: it is not to be had. Any thread, several at once.
+using PackedReader = std::function<bool(std::int64_t index, std::span<std::byte> into)>;
+
+// What a packed matrix is, but for its bytes.
+struct PackedShape {
+  std::int64_t out_features = 0, in_features = 0;
+  DType format = DType::f32;
+  int slices = 1;
+  friend bool operator==(const PackedShape&, const PackedShape&) = default;
+};
+
 // A weight matrix in the backend's own layout; made by Backend::pack, immutable, destroyed before its
 // backend.
 class PackedMatrix {
@@ -48,6 +63,9 @@ class PackedMatrix {
   [[nodiscard]] virtual DType format() const = 0;  // f32, bf16, f16, i8, i4
   [[nodiscard]] virtual std::int64_t bytes() const = 0;
   [[nodiscard]] virtual int slices() const = 0;  // equal cuts along in_features (exactness X2); 1 = none
+  // All its bytes, for Backend::restore of a backend that packs alike; none: it can't be kept.
+  [[nodiscard]] virtual std::span<const std::byte> stored() const { return {}; }
+  [[nodiscard]] PackedShape shape() const { return {out_features(), in_features(), format(), slices()}; }
 };
 
 }  // namespace leadline::worker

@@ -2,6 +2,7 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
 #include <cstring>
 #include <sstream>
 #include <vector>
@@ -55,10 +56,24 @@ std::string hex_of(const std::string& text) {
 
 }  // namespace
 
-Result<ModelFingerprints> model_fingerprint(const ModelConfig& config, const WeightFile& file,
-                                            const std::string& formats, transport::Communicator& ranks) {
+Result<CheckpointDigests> checkpoint_digests(const WeightFile& file, CheckpointDigests known,
+                                             transport::Communicator& ranks) {
   const auto parts = chunks(file);
   const auto size = static_cast<std::size_t>(ranks.size());
+  const auto gather = [&](auto& mine, auto& all) -> Result<void> {
+    auto gathered =
+        ranks.all_gather(std::as_bytes(std::span(mine)), std::as_writable_bytes(std::span(all)), nullptr);
+    if (gathered) return {};
+    return monitoring::fail(Errc::rank_lost, gathered.error().message);
+  };
+  const bool complete = known.size() == 2 * parts.size();
+  std::vector<XXH128_hash_t> vote(1), votes(size);
+  if (complete) vote[0] = XXH3_128bits(known.data(), known.size() * sizeof known[0]);
+  if (auto gathered = gather(vote, votes); !gathered) return tl::unexpected(gathered.error());
+  const bool agreed = std::all_of(votes.begin(), votes.end(),
+                                  [&](const XXH128_hash_t& v) { return XXH128_isEqual(v, votes[0]) != 0; });
+  if (agreed && complete) return known;
+
   const std::size_t each = (parts.size() + size - 1) / size;
   std::vector<XXH128_canonical_t> mine(each), all(each * size);
   for (std::size_t i = 0; i < each; ++i) {
@@ -66,18 +81,22 @@ Result<ModelFingerprints> model_fingerprint(const ModelConfig& config, const Wei
     const auto bytes = chunk < parts.size() ? parts[chunk] : std::span<const std::byte>();
     XXH128_canonicalFromHash(&mine[i], XXH3_128bits(bytes.data(), bytes.size()));
   }
-  if (auto gathered =
-          ranks.all_gather(std::as_bytes(std::span(mine)), std::as_writable_bytes(std::span(all)), nullptr);
-      !gathered)
-    return monitoring::fail(Errc::rank_lost, gathered.error().message);
+  if (auto gathered = gather(mine, all); !gathered) return tl::unexpected(gathered.error());
+  CheckpointDigests digests(2 * parts.size());
+  for (std::size_t chunk = 0; chunk < parts.size(); ++chunk)  // back into the order of the file
+    std::memcpy(&digests[2 * chunk], all[chunk % size * each + chunk / size].digest, 16);
+  return digests;
+}
 
+ModelFingerprints model_fingerprints(const ModelConfig& config, const WeightFile& file,
+                                     const std::string& formats, const CheckpointDigests& digests) {
   const std::string head = "leadline model 1\n" + config_text(config) + "\n" + table_text(file);
-  std::string digests;
-  for (std::size_t chunk = 0; chunk < parts.size(); ++chunk) {  // back into the order of the file
-    const XXH128_canonical_t& digest = all[chunk % size * each + chunk / size];
-    digests.append(reinterpret_cast<const char*>(digest.digest), sizeof digest.digest);
-  }
-  return ModelFingerprints{hex_of(head + formats + "\n" + digests), hex_of(head + "\n" + digests)};
+  const std::string bytes(reinterpret_cast<const char*>(digests.data()), digests.size() * sizeof digests[0]);
+  return {hex_of(head + formats + "\n" + bytes), hex_of(head + "\n" + bytes)};
+}
+
+std::string model_outline(const ModelConfig& config, const WeightFile& file) {
+  return hex_of(config_text(config) + "\n" + table_text(file));
 }
 
 }  // namespace leadline::worker

@@ -10,6 +10,7 @@
 #include "worker/backend/step_bucket.h"
 #include "worker/model/activations.h"
 #include "worker/model/fingerprint.h"
+#include "worker/model/packed_load.h"
 #include "worker/model/rope_angles.h"
 #include "worker/model/shard_plan.h"
 #include "worker/model/weight_file.h"
@@ -71,6 +72,8 @@ class RankTransformer final : public Transformer {
                    KvPool& pool);
   Result<void> feed_forward(std::int32_t layer, std::int64_t rows);
   Result<void> add_to_residual(std::int64_t rows, std::span<const float> bias);
+  Result<void> load_weights(const WeightFile& file, DType format, const TransformerOptions& options);
+  Result<void> put_weights(Result<Weights> made);
   Result<void> load_rope(std::int32_t positions);
   void check_batch(const StepBatch& batch) const;
   void check_layers(const StepBatch& batch) const;
@@ -80,6 +83,7 @@ class RankTransformer final : public Transformer {
   const ShardPlan plan_;
   std::unique_ptr<WeightFile> file_;  // the embedding table is read from it; null with a source
   Weights weights_;
+  std::unique_ptr<PackedWriter> packed_writer_;  // reads weights_; null: nothing to write
   std::unique_ptr<Buffer> rope_cos_, rope_sin_;  // (positions, head_dim / 2)
   RopeTable rope_;
   ModelFingerprints fingerprints_;
@@ -116,9 +120,7 @@ Result<void> RankTransformer::load(const TransformerOptions& options) {
   const WeightFile& file = options.source != nullptr ? *options.source : *file_;
   const auto format = weight_format(options.weights, config_, file);
   if (!format) return tl::unexpected(format.error());
-  auto weights = Weights::load(file, config_, plan_, *format, backend_, options.progress);
-  if (!weights) return tl::unexpected(weights.error());
-  weights_ = std::move(*weights);
+  if (auto loaded = load_weights(file, *format, options); !loaded) return loaded;
   if (auto made = load_rope(options.max_positions); !made) return made;
 
   max_rows_ = options.max_rows;
@@ -138,14 +140,30 @@ Result<void> RankTransformer::load(const TransformerOptions& options) {
         "keys and values of drafts");
     if (!kept) return tl::unexpected(kept.error());
     kept_kv_ = std::move(*kept);
-    return {};
   }
-  const std::string formats = std::string(transport::name_of(*format)) + " " + backend_.arithmetic_id() +
+  return {};
+}
+
+Result<void> RankTransformer::put_weights(Result<Weights> made) {
+  if (!made) return tl::unexpected(made.error());
+  weights_ = std::move(*made);
+  return {};
+}
+
+Result<void> RankTransformer::load_weights(const WeightFile& file, DType format,
+                                           const TransformerOptions& options) {
+  if (options.first_layers > 0) {  // a second copy of what another transformer of this process has
+    return put_weights(Weights::load(file, config_, plan_, {format, options.progress, nullptr}, backend_));
+  }
+  PackedLoad packed(file, config_, plan_, format, backend_, options);
+  auto digests = checkpoint_digests(file, packed.known_digests(), ranks_);
+  if (!digests) return tl::unexpected(digests.error());
+  if (auto loaded = put_weights(packed.load(*digests)); !loaded) return loaded;
+  packed_writer_ = packed.start_writing(weights_, *digests);
+  const std::string formats = std::string(transport::name_of(format)) + " " + backend_.arithmetic_id() +
                               " slices " + std::to_string(plan_.o_slices * plan_.ranks) + " " +
                               std::to_string(plan_.down_slices * plan_.ranks);
-  auto fingerprint = model_fingerprint(config_, file, formats, ranks_);
-  if (!fingerprint) return tl::unexpected(fingerprint.error());
-  fingerprints_ = std::move(*fingerprint);
+  fingerprints_ = model_fingerprints(config_, file, formats, *digests);
   return {};
 }
 

@@ -11,6 +11,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "transport/collective/communicator.h"
 #include "worker/backend/backend.h"
@@ -53,6 +54,10 @@ struct TransformerOptions {
   std::int32_t max_kept_rows = 0;     // slots for hidden states between passes; 0: rows run all layers only
   std::int32_t max_positions = 4096;  // RoPE table
   std::function<void(std::uint64_t done, std::uint64_t total)> progress;  // bytes of weights read
+  // Packed weights are kept in this directory and read from it (packed_cache); "": they are packed each time.
+  std::string packed_directory;
+  std::int64_t packed_least_bytes = 0;  // of a rank's packed weights: smaller ones are not written
+  std::function<void(std::string_view message)> log;  // of the above, from any thread; null: silent
 };
 
 // Rows that a draft rank ran, for a rank that did not. Sequences and rows are in descending order of exit.

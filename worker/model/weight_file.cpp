@@ -112,6 +112,11 @@ Result<std::vector<TensorEntry>> WeightFile::map_shard(const std::string& path) 
   if (!regular) return malformed(path + ": empty or not a regular file");
   if (map.address == MAP_FAILED) return monitoring::fail(Errc::io, path + ": mmap: " + std::strerror(error));
   maps_.push_back(map);
+  const auto nanoseconds = [](const timespec& t) {
+    return static_cast<std::int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
+  };
+  stamps_.push_back({path.substr(path.rfind('/') + 1), info.st_size, nanoseconds(info.st_mtim),
+                     nanoseconds(info.st_ctim), static_cast<std::int64_t>(info.st_ino)});
   return read_safetensors_header({static_cast<const std::byte*>(map.address), map.bytes}, path);
 }
 

@@ -26,6 +26,13 @@ struct Tensor {
   std::span<const std::byte> bytes;
 };
 
+// What tells that a file is still the one that was read, without reading it: a write to it changes them.
+struct FileStamp {
+  std::string name;
+  std::int64_t bytes = 0, modified_ns = 0, changed_ns = 0, inode = 0;
+  friend bool operator==(const FileStamp&, const FileStamp&) = default;
+};
+
 class WeightFile {
  public:
   // not_found, io, or malformed_file with file, tensor, field and value.
@@ -44,6 +51,8 @@ class WeightFile {
   // In order of names.
   [[nodiscard]] const std::map<std::string, Tensor, std::less<>>& tensors() const { return tensors_; }
   [[nodiscard]] std::int64_t total_bytes() const { return total_bytes_; }
+  // Of the files as they were mapped; empty without files.
+  [[nodiscard]] const std::vector<FileStamp>& stamps() const { return stamps_; }
 
  private:
   struct Map {
@@ -58,6 +67,7 @@ class WeightFile {
 
   // Constant after open.
   std::vector<Map> maps_;
+  std::vector<FileStamp> stamps_;
   std::vector<std::unique_ptr<std::byte[]>> copies_;  // of tensors unaligned in their file; from_memory's
   std::map<std::string, Tensor, std::less<>> tensors_;
   std::int64_t total_bytes_ = 0;

@@ -42,11 +42,16 @@ struct Cut {
 
 class Loader {
  public:
-  Loader(const WeightFile& file, const ModelConfig& config, const ShardPlan& plan, DType format,
-         Backend& backend)
-      : file_(file), config_(config), plan_(plan), format_(format), backend_(backend) {}
+  Loader(const WeightFile& file, const ModelConfig& config, const ShardPlan& plan,
+         const Weights::LoadOptions& options, Backend& backend)
+      : file_(file),
+        config_(config),
+        plan_(plan),
+        options_(options),
+        format_(options.format),
+        backend_(backend) {}
 
-  Result<Weights> run(const Weights::Progress& progress);
+  Result<Weights> run();
 
  private:
   Result<WeightPart> part(const Cut& cut);
@@ -63,6 +68,7 @@ class Loader {
   const WeightFile& file_;
   const ModelConfig& config_;
   const ShardPlan& plan_;
+  const Weights::LoadOptions& options_;
   const DType format_;
   Backend& backend_;
   Weights weights_;
@@ -99,8 +105,13 @@ Result<std::unique_ptr<PackedMatrix>> Loader::matrix(std::span<const Cut> cuts, 
     if (!made) return tl::unexpected(made.error());
     parts.push_back(*made);
   }
-  auto packed = backend_.pack(parts, format_, slices);
-  if (packed) weights_.bytes += (*packed)->bytes();
+  PackedShape shape{0, cuts[0].columns.count, format_, slices};
+  for (const Cut& cut : cuts) shape.out_features += cut.rows.count;
+  auto packed = options_.packed != nullptr ? options_.packed->find(cuts[0].name, shape, backend_)
+                                           : backend_.pack(parts, format_, slices);
+  if (!packed) return packed;
+  weights_.bytes += (*packed)->bytes();
+  weights_.matrices.push_back({cuts[0].name, packed->get()});
   return packed;
 }
 
@@ -214,7 +225,8 @@ std::uint64_t Loader::share_bytes() const {
   return static_cast<std::uint64_t>(total / plan_.ranks);
 }
 
-Result<Weights> Loader::run(const Weights::Progress& progress) {
+Result<Weights> Loader::run() {
+  const Weights::Progress& progress = options_.progress;
   weights_.format = format_;
   const std::uint64_t total = share_bytes();
   const auto report = [&](bool last) {
@@ -235,8 +247,8 @@ Result<Weights> Loader::run(const Weights::Progress& progress) {
 }  // namespace
 
 Result<Weights> Weights::load(const WeightFile& file, const ModelConfig& config, const ShardPlan& plan,
-                              DType format, Backend& backend, const Progress& progress) {
-  return Loader(file, config, plan, format, backend).run(progress);
+                              const LoadOptions& options, Backend& backend) {
+  return Loader(file, config, plan, options, backend).run();
 }
 
 Result<DType> weight_format(const std::string& wanted, const ModelConfig& config, const WeightFile& file) {

@@ -18,6 +18,14 @@
 
 namespace leadline::worker {
 
+// Packed matrices that were made before, by the name of their first tensor.
+class PackedSource {
+ public:
+  virtual ~PackedSource() = default;
+  virtual Result<std::unique_ptr<PackedMatrix>> find(const std::string& name, const PackedShape& shape,
+                                                     Backend& backend) = 0;
+};
+
 struct LayerWeights {
   std::span<const float> attention_norm;  // (D)
   std::unique_ptr<PackedMatrix> qkv;      // ((Hq + 2 Hk) d, D): q, k, v stacked
@@ -42,12 +50,23 @@ struct Weights {
   DType format = DType::f32;
   std::vector<std::unique_ptr<Buffer>> vectors;  // what the spans above point into
   std::int64_t bytes = 0;                        // of packed matrices and vectors
+  struct Named {
+    std::string name;
+    const PackedMatrix* matrix;
+  };
+  std::vector<Named> matrices;  // all of the above, in the order of loading
 
   // done, total: bytes of this rank's share of the checkpoint.
   using Progress = std::function<void(std::uint64_t done, std::uint64_t total)>;
-  // malformed_file or unsupported_model naming the tensor; out_of_memory from the backend.
+  struct LoadOptions {
+    DType format = DType::f32;
+    Progress progress;
+    PackedSource* packed = nullptr;  // matrices come from there; null: they are packed
+  };
+  // malformed_file or unsupported_model naming the tensor; out_of_memory from the backend; what `packed`
+  // fails with.
   static Result<Weights> load(const WeightFile& file, const ModelConfig& config, const ShardPlan& plan,
-                              DType format, Backend& backend, const Progress& progress);
+                              const LoadOptions& options, Backend& backend);
 };
 
 // "auto" | "f32" | "bf16" | "f16" | "int8" -> the format to pack in; auto is what config.json says, else the

@@ -28,6 +28,7 @@
 #include "worker/runtime/task_weights.h"
 #include "worker/runtime/token_chooser.h"
 #include "worker/runtime/warm_up_plans.h"
+#include "worker/runtime/weight_cache.h"
 #include "worker/serving/control_service.h"
 #include "worker/speculative/candidate_exits.h"
 
@@ -183,6 +184,7 @@ Result<void> Rank::load_model() {
   TransformerOptions& load = load_options_;
   load.model_directory = config_.model_directory;
   load.weights = config_.weights;
+  keep_packed_weights(config_, load);
   load.max_rows = config_.step_tokens;
   if (auto exits = choose_exits(); !exits) return exits;
   load.max_logit_rows = std::min(config_.step_tokens, config_.max_sequences + config_.max_draft_rows);

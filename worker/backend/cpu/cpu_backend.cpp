@@ -75,6 +75,11 @@ Result<std::unique_ptr<PackedMatrix>> CpuBackend::pack(std::span<const WeightPar
   return PackedWeights::pack(parts, format, slices, kernels_, pool_);
 }
 
+Result<std::unique_ptr<PackedMatrix>> CpuBackend::restore(const PackedShape& shape, std::int64_t bytes,
+                                                          const PackedReader& read) {
+  return PackedWeights::restore(shape, bytes, read, kernels_, pool_);
+}
+
 void CpuBackend::embed(const WeightPart& table, std::span<const std::int32_t> ids, FloatMatrix out) {
   LEADLINE_CHECK(static_cast<std::int64_t>(ids.size()) == out.rows && out.cols == table.in_features,
                  "embed: shapes");

@@ -28,6 +28,8 @@ class CpuBackend final : public Backend {
                                               DType dtype) override;
   Result<std::unique_ptr<PackedMatrix>> pack(std::span<const WeightPart> parts, DType format,
                                              int slices) override;
+  Result<std::unique_ptr<PackedMatrix>> restore(const PackedShape& shape, std::int64_t bytes,
+                                                const PackedReader& read) override;
   void embed(const WeightPart& table, std::span<const std::int32_t> ids, FloatMatrix out) override;
   void rms_norm(ConstFloatMatrix x, std::span<const float> weight, float eps, FloatMatrix out) override;
   void linear(ConstFloatMatrix x, const PackedMatrix& w, std::span<const float> bias,

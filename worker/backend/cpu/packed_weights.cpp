@@ -1,6 +1,7 @@
 #include "worker/backend/cpu/packed_weights.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -174,21 +175,59 @@ const std::uint8_t* row_of(std::span<const WeightPart> parts, std::int64_t outpu
 
 }  // namespace
 
+Result<std::unique_ptr<PackedWeights>> PackedWeights::empty(const PackedShape& shape,
+                                                            std::int64_t panel_bytes) {
+  std::unique_ptr<PackedWeights> packed(new PackedWeights);
+  packed->out_features_ = shape.out_features;
+  packed->in_features_ = shape.in_features;
+  packed->format_ = shape.format;
+  packed->slices_ = shape.slices;
+  auto memory = DeviceMemory::allocate(packed->panel_count() * panel_bytes, "packed weights");
+  if (!memory) return tl::unexpected(memory.error());
+  packed->memory_ = std::move(*memory);
+  return packed;
+}
+
+Result<std::unique_ptr<PackedMatrix>> PackedWeights::restore(const PackedShape& shape, std::int64_t bytes,
+                                                             const PackedReader& read,
+                                                             const CpuKernels& kernels, ThreadPool& pool) {
+  const bool known = is_float(shape.format) || shape.format == DType::i8 || shape.format == DType::i4;
+  const bool pairs = shape.format == DType::bf16 && kernels.split_group;
+  const std::int64_t panels = (shape.out_features + kPanel - 1) / kPanel;
+  std::int64_t needed = 0;
+  if (!known || shape.slices < 1 || shape.in_features % shape.slices != 0 ||
+      __builtin_mul_overflow(panels, bytes_per_panel(shape.in_features, shape.format, shape.slices, pairs),
+                             &needed) ||
+      needed != bytes)
+    return monitoring::fail(Errc::malformed_file, "packed weights of " + std::to_string(bytes) +
+                                                      " bytes: this shape takes " + std::to_string(needed));
+  auto packed = empty(shape, panels > 0 ? bytes / panels : 0);
+  if (!packed) return tl::unexpected(packed.error());
+  const std::span<std::byte> target(static_cast<std::byte*>((*packed)->memory_.data()),
+                                    static_cast<std::size_t>(bytes));
+  std::atomic<bool> whole{true};
+  pool.run_claimed(
+      (bytes + kPackedChunkBytes - 1) / kPackedChunkBytes, 1, [&](int, std::int64_t chunk, std::int64_t) {
+        const std::int64_t at = chunk * kPackedChunkBytes;
+        const std::int64_t size = std::min(kPackedChunkBytes, bytes - at);
+        if (whole.load(std::memory_order_relaxed) &&
+            !read(chunk, target.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(size))))
+          whole = false;
+      });
+  if (!whole) return monitoring::fail(Errc::malformed_file, "packed weights: a chunk is damaged");
+  return std::unique_ptr<PackedMatrix>(std::move(*packed));
+}
+
 Result<std::unique_ptr<PackedMatrix>> PackedWeights::pack(std::span<const WeightPart> parts, DType format,
                                                           int slices, const CpuKernels& kernels,
                                                           ThreadPool& pool) {
   const auto outputs = check_parts(parts, format, slices);
   if (!outputs) return tl::unexpected(outputs.error());
-  std::unique_ptr<PackedWeights> packed(new PackedWeights);
-  packed->out_features_ = *outputs;
-  packed->in_features_ = parts[0].in_features;
-  packed->format_ = format;
-  packed->slices_ = slices;
   const bool pairs = format == DType::bf16 && kernels.split_group, whole_rows = pairs || !is_float(format);
-  const std::int64_t panel_bytes = bytes_per_panel(packed->in_features_, format, slices, pairs);
-  auto memory = DeviceMemory::allocate(packed->panel_count() * panel_bytes, "packed weights");
-  if (!memory) return tl::unexpected(memory.error());
-  packed->memory_ = std::move(*memory);
+  const std::int64_t panel_bytes = bytes_per_panel(parts[0].in_features, format, slices, pairs);
+  auto made = empty({*outputs, parts[0].in_features, format, slices}, panel_bytes);
+  if (!made) return tl::unexpected(made.error());
+  std::unique_ptr<PackedWeights> packed = std::move(*made);
   auto* base = static_cast<std::uint8_t*>(packed->memory_.data());
   pool.run(packed->panel_count(), [&](int, std::int64_t begin, std::int64_t end) {
     std::vector<float> wide(static_cast<std::size_t>(whole_rows ? packed->in_features_ : 0));
