@@ -14,7 +14,7 @@
 
 #include "deploy/cli/engine_bench_report.h"
 #include "transport/collective/identity_communicator.h"
-#include "worker/backend/cpu/thread_pool.h"
+#include "worker/backend/cpu/machine_topology.h"
 #include "worker/model/synthetic_weights.h"
 #include "worker/model/transformer.h"
 

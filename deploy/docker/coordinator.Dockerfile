@@ -5,7 +5,7 @@
 FROM debian:12.12-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
       g++ cmake ninja-build pkgconf ca-certificates libboost1.81-dev libexpected-dev nlohmann-json3-dev prometheus-cpp-dev \
-      libspdlog-dev libcli11-dev libopenmpi-dev libprotobuf-dev protobuf-compiler libssl-dev libxxhash-dev libzstd-dev libhiredis-dev libpcre2-dev \
+      libspdlog-dev libcli11-dev libopenmpi-dev libprotobuf-dev protobuf-compiler libssl-dev libxxhash-dev libnuma-dev libzstd-dev libhiredis-dev libpcre2-dev \
       libeigen3-dev libutf8proc-dev \
     && rm -rf /var/lib/apt/lists/*
 COPY . /src
@@ -19,7 +19,7 @@ LABEL org.opencontainers.image.title="leadline/coordinator" \
       org.opencontainers.image.description="Coordinator of Leadline: an OpenAI-compatible API in front of its workers" \
       org.opencontainers.image.version="$VERSION"
 RUN apt-get update && apt-get install -y --no-install-recommends \
-      libpcre2-8-0 libprometheus-cpp-core1.0 libprotobuf32 libspdlog1.10 libssl3 libutf8proc2 libxxhash0 \
+      libpcre2-8-0 libprometheus-cpp-core1.0 libprotobuf32 libspdlog1.10 libssl3 libutf8proc2 libxxhash0 libnuma1 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin leadline
 COPY --from=build /build/bin/leadline /build/bin/leadline-coordinator /usr/local/bin/

@@ -5,7 +5,7 @@
 FROM debian:12.12-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
       g++ cmake ninja-build pkgconf ca-certificates libboost1.81-dev libexpected-dev nlohmann-json3-dev prometheus-cpp-dev \
-      libspdlog-dev libcli11-dev libopenmpi-dev libprotobuf-dev protobuf-compiler libssl-dev libxxhash-dev libzstd-dev libhiredis-dev libpcre2-dev \
+      libspdlog-dev libcli11-dev libopenmpi-dev libprotobuf-dev protobuf-compiler libssl-dev libxxhash-dev libnuma-dev libzstd-dev libhiredis-dev libpcre2-dev \
       libeigen3-dev libutf8proc-dev \
     && rm -rf /var/lib/apt/lists/*
 COPY . /src

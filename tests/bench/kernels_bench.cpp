@@ -14,7 +14,7 @@
 
 #include "deploy/cli/machine_probe.h"
 #include "worker/backend/backend.h"
-#include "worker/backend/cpu/thread_pool.h"
+#include "worker/backend/cpu/machine_topology.h"
 
 namespace leadline::worker {
 namespace {

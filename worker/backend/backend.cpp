@@ -5,8 +5,10 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "worker/backend/cpu/core_placement.h"
 #include "worker/backend/cpu/cpu_backend.h"
 #include "worker/backend/cpu/cpu_dispatch.h"
+#include "worker/backend/cpu/machine_topology.h"
 
 namespace leadline::worker {
 
@@ -27,18 +29,17 @@ Result<std::unique_ptr<Backend>> make_cpu(const BackendOptions& options) {
     return monitoring::fail(Errc::configuration, "rank_on_host " + std::to_string(options.rank_on_host) +
                                                      " of ranks_on_host " +
                                                      std::to_string(options.ranks_on_host));
-  const int cores = cpu::available_cores();
+  const cpu::CpuTopology& topology = cpu::machine_topology();
+  const cpu::Placement placement =
+      cpu::place_threads(topology, {options.threads, options.rank_on_host, options.ranks_on_host});
+  cpu::prefer_nodes(placement.nodes);
   cpu::ThreadPoolOptions pool;
-  pool.threads =
-      options.threads > 0 ? options.threads : std::clamp(cores / options.ranks_on_host, 1, kMaxThreads);
-  const bool fits = pool.threads * options.ranks_on_host <= cores;
-  pool.first_core = fits ? options.rank_on_host * pool.threads : -1;
-  pool.may_spin = fits;
+  pool.threads = placement.threads;
+  pool.cores = placement.cores;
+  pool.may_spin = !placement.cores.empty();
   if (options.log) {
     options.log("cpu backend: kernels " + std::string((*kernels)->name) +
-                (isa.empty() ? " (best here)" : " (asked for)") + ", " + std::to_string(pool.threads) +
-                " threads of " + std::to_string(cores) + " cores, " +
-                (fits ? "workers pinned" : "not pinned: ranks and threads outnumber the cores"));
+                (isa.empty() ? " (best here)" : " (asked for)") + ", " + describe(topology, placement));
   }
   return cpu::CpuBackend::create(**kernels, pool);
 }

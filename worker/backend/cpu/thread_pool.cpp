@@ -19,17 +19,6 @@ void pause_core() {
 #endif
 }
 
-std::vector<int> cores_of_process() {
-  std::vector<int> cores;
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(getpid(), sizeof set, &set) == 0) {
-    for (int c = 0; c < CPU_SETSIZE; ++c)
-      if (CPU_ISSET(c, &set)) cores.push_back(c);
-  }
-  return cores;
-}
-
 void pin(std::thread& thread, int core) {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -39,19 +28,13 @@ void pin(std::thread& thread, int core) {
 
 }  // namespace
 
-int available_cores() {
-  const int n = static_cast<int>(cores_of_process().size());
-  return n > 0 ? n : 1;
-}
-
 ThreadPool::ThreadPool(const ThreadPoolOptions& options)
     : threads_(options.threads), spins_(options.may_spin ? kSpins : 0) {
   LEADLINE_CHECK(threads_ >= 1 && threads_ <= 256, "threads out of range");
-  const std::vector<int> cores = cores_of_process();
   for (int t = 1; t < threads_; ++t) {
     workers_.emplace_back([this, t] { work(t); });
-    const std::size_t core = static_cast<std::size_t>(options.first_core + t);
-    if (options.first_core >= 0 && core < cores.size()) pin(workers_.back(), cores[core]);
+    const auto place = static_cast<std::size_t>(t);
+    if (place < options.cores.size()) pin(workers_.back(), options.cores[place]);
   }
 }
 

@@ -13,10 +13,9 @@
 namespace leadline::worker::cpu {
 
 struct ThreadPoolOptions {
-  int threads = 1;  // the owner included; 1..256
-  int first_core =
-      -1;  // index among this process's cores of share 0; workers are pinned from it on; < 0: not pinned
-  bool may_spin = true;  // false when threads outnumber cores
+  int threads = 1;         // the owner included; 1..256
+  std::vector<int> cores;  // of thread 0, 1, ...: workers are pinned to theirs; empty: not pinned
+  bool may_spin = true;    // false when threads outnumber cores
 };
 
 class ThreadPool {
@@ -82,9 +81,5 @@ class ThreadPool {
 
   std::vector<std::thread> workers_;
 };
-
-// Cores this process may run on, at least 1; read from the main thread's mask, so a pinned caller does not
-// matter.
-int available_cores();
 
 }  // namespace leadline::worker::cpu

@@ -1,7 +1,9 @@
 #include "worker/backend/cpu/thread_pool.h"
 
 #include <gtest/gtest.h>
+
 #include <sys/resource.h>
+#include "worker/backend/cpu/machine_topology.h"
 
 #include <chrono>
 #include <numeric>
@@ -12,7 +14,7 @@ namespace {
 
 TEST(ThreadPool, EveryIndexOnceForAnyCountAndThreads) {
   for (int threads : {1, 2, 3, 7}) {
-    ThreadPool pool({threads, -1, true});
+    ThreadPool pool({threads, {}, true});
     for (std::int64_t count : {0, 1, 2, 3, 6, 7, 8, 1000}) {
       std::vector<int> seen(static_cast<std::size_t>(count), 0);
       pool.run(count, [&](int thread, std::int64_t begin, std::int64_t end) {
@@ -25,7 +27,7 @@ TEST(ThreadPool, EveryIndexOnceForAnyCountAndThreads) {
 }
 
 TEST(ThreadPool, WritesOfOneCallAreSeenByTheNext) {
-  ThreadPool pool({3, -1, false});
+  ThreadPool pool({3, {}, false});
   std::vector<std::int64_t> v(300, 0);
   for (int round = 0; round < 2000; ++round) {
     pool.run(300, [&](int, std::int64_t begin, std::int64_t end) {
@@ -36,7 +38,7 @@ TEST(ThreadPool, WritesOfOneCallAreSeenByTheNext) {
 }
 
 TEST(ThreadPool, SharesDependOnTheCountsAlone) {
-  ThreadPool pool({4, -1, true});
+  ThreadPool pool({4, {}, true});
   for (int round = 0; round < 20; ++round) {
     std::vector<int> owner(10, -1);
     pool.run(10, [&](int thread, std::int64_t begin, std::int64_t end) {
@@ -48,7 +50,7 @@ TEST(ThreadPool, SharesDependOnTheCountsAlone) {
 
 // Not a timing: CPU time used by the whole process while every pool thread has nothing to do.
 TEST(ThreadPool, AnIdlePoolSleeps) {
-  ThreadPool pool({4, -1, true});
+  ThreadPool pool({4, {}, true});
   pool.run(4, [](int, std::int64_t, std::int64_t) {});
   auto cpu_seconds = [] {
     rusage u;
