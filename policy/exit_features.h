@@ -30,9 +30,13 @@ enum class Feature : std::uint8_t {
   chain_probability,  // product of top-1 probabilities of this round's drafts before this one; 1 at its first
   last_target_margin,  // margin of the model's own distribution at the last committed token
   temperature,         // of the request, at most 2; 0 = greedy
+  exit_match,     // decayed share of drafts that stood at this exit; at a round's start at the shallowest
+  last_depth,     // depth of the last round that drafted; 0: none yet
+  last_accepted,  // drafts that stood in it / kRunScale
+  last_fell,      // 1: a draft of it fell
 };
 
-inline constexpr std::array<std::string_view, 15> kFeatureNames = {
+inline constexpr std::array<std::string_view, 19> kFeatureNames = {
     "top5_nll/k5",       "entropy/nats",
     "trailing/T20",      "top1_probability",
     "margin/cap20",      "drawn_nll/cap20",
@@ -40,7 +44,9 @@ inline constexpr std::array<std::string_view, 15> kFeatureNames = {
     "log2_context",      "recent_acceptance/w0.9",
     "recent_run/w0.9/8", "drafted_so_far/8",
     "chain_probability", "last_target_margin/cap20",
-    "temperature/cap2",
+    "temperature/cap2",  "exit_match/w0.95",
+    "last_depth/layers", "last_accepted/8",
+    "last_fell",
 };
 inline constexpr std::size_t kFeatureCount = kFeatureNames.size();
 inline constexpr float kMarginCap = 20, kNllCap = 20, kRunScale = 8;

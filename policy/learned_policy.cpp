@@ -71,6 +71,13 @@ Action benefit_action(const LearnedModel& model, std::size_t output, DecisionKin
           static_cast<std::int16_t>(start ? max_draft : 0)};
 }
 
+Action output_action(const LearnedModel& model, std::size_t output, const DecisionPoint& point) {
+  const std::int32_t length = std::min({point.max_draft, model.max_draft, kMaxDraft});
+  Action action = benefit_action(model, output, point.kind, length);
+  if (action.kind == ActionKind::draft) action.exit = static_cast<std::int16_t>(point.exit);
+  return action;
+}
+
 namespace {
 
 class BenefitPolicy final : public ExitPolicy {
@@ -85,11 +92,9 @@ class BenefitPolicy final : public ExitPolicy {
     model_.net.run(in, std::span(q).first(outputs));
     Action best = safe_action(point.kind);
     float most = -std::numeric_limits<float>::infinity();
-    const std::int32_t length = std::min({point.max_draft, model_.max_draft, kMaxDraft});
     for (std::size_t o = 0; o < outputs; ++o) {
       if (!(q[o] > most)) continue;
-      Action action = benefit_action(model_, o, point.kind, length);
-      if (action.kind == ActionKind::draft) action.exit = static_cast<std::int16_t>(point.exit);
+      const Action action = output_action(model_, o, point);
       if (!is_legal(point, action)) continue;
       most = q[o];
       best = action;

@@ -38,6 +38,9 @@ void learned_inputs(const LearnedModel& model, const DecisionPoint& point, std::
 [[nodiscard]] Action benefit_action(const LearnedModel& model, std::size_t output, DecisionKind kind,
                                     std::int32_t max_draft);
 
+// The same at a point: with its exit, and as many drafts as it and the model allow. May be illegal there.
+[[nodiscard]] Action output_action(const LearnedModel& model, std::size_t output, const DecisionPoint& point);
+
 // REQUIRES valid(). At points of a model with other candidates only what is legal there is chosen.
 [[nodiscard]] std::unique_ptr<ExitPolicy> make_learned_policy(LearnedModel model);
 

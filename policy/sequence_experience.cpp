@@ -16,6 +16,11 @@ float SequenceExperience::recent_acceptance() const {
   return (accepted + 1.0F) / (drafted + 2.0F);
 }
 
+float SequenceExperience::exit_match(std::size_t exit_index) const {
+  const ExitRecord& record = exits[std::min<std::size_t>(exit_index, kMaxExits - 1)];
+  return (record.match + 1.0F) / (record.match + record.miss + 2.0F);
+}
+
 float SequenceExperience::recent_run() const {
   return (accepted + 1.0F) / (rounds + 1.0F);
 }
@@ -32,6 +37,9 @@ SequenceExperience observe(SequenceExperience e, const RoundOutcome& outcome) {
     e.accepted =
         kRecentDecay * e.accepted + static_cast<float>(std::clamp(outcome.accepted, 0, outcome.drafted));
     e.rounds = kRecentDecay * e.rounds + 1.0F;
+    e.last_depth = outcome.depth;
+    e.last_accepted = static_cast<float>(outcome.accepted);
+    e.last_fell = outcome.accepted < outcome.drafted ? 1.0F : 0.0F;
   }
   if (outcome.observations.empty()) return e;
   for (ExitRecord& record : e.exits) {
@@ -60,6 +68,17 @@ void set_setting(ExitFeatures& features, const RoundSetting& setting, const Sequ
   features.set(Feature::chain_probability, 1.0F);
   features.set(Feature::last_target_margin, experience.last_target_margin);
   features.set(Feature::temperature, std::clamp(setting.temperature, 0.0F, 2.0F));
+  features.set(Feature::exit_match, experience.exit_match(0));
+  features.set(Feature::last_depth, experience.last_depth);
+  features.set(Feature::last_accepted, std::min(experience.last_accepted, 16.0F) / kRunScale);
+  features.set(Feature::last_fell, experience.last_fell);
+}
+
+void set_place(ExitFeatures& features, const RoundPlace& place, const SequenceExperience& experience) {
+  features.set(Feature::depth, static_cast<float>(place.exit) / static_cast<float>(place.layers));
+  features.set(Feature::drafted_so_far, static_cast<float>(place.drafted) / kRunScale);
+  features.set(Feature::chain_probability, place.chain);
+  features.set(Feature::exit_match, experience.exit_match(place.exit_index));
 }
 
 }  // namespace leadline::policy

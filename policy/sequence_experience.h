@@ -32,6 +32,7 @@ struct RoundOutcome {
   std::span<const float> target_top1;             // max P of the model at each committed token, in order
   float last_target_margin = 0;                   // margin there for the last one
   std::span<const ExitObservation> observations;  // of the exit used; of all exits where shadows were read
+  float depth = 0;                                // of the exit used, as a share of the layers
 };
 
 struct SequenceExperience {
@@ -39,12 +40,14 @@ struct SequenceExperience {
   std::int32_t trailing_count = 0;                      // tokens committed, ever
   float drafted = 0, accepted = 0, rounds = 0;          // decayed by kRecentDecay per round
   float last_target_margin = 0;
+  float last_depth = 0, last_accepted = 0, last_fell = 0;  // of the last round that drafted
   std::array<ExitRecord, kMaxExits> exits{};
 
   // LEDE's C_trace over what there is; 0 before the first token.
   [[nodiscard]] float trailing() const;
   // Shares with a weak prior (1 draft of 2 stood), so that a new sequence is neither good nor bad.
   [[nodiscard]] float recent_acceptance() const;
+  [[nodiscard]] float exit_match(std::size_t exit_index) const;
   [[nodiscard]] float recent_run() const;
 };
 
@@ -59,5 +62,14 @@ struct RoundSetting {
   float temperature = 0;
 };
 void set_setting(ExitFeatures& features, const RoundSetting& setting, const SequenceExperience& experience);
+
+// Where a round stands, beside what the distribution there says (set_probe).
+struct RoundPlace {
+  std::size_t exit_index = 0;
+  std::int32_t exit = 0, layers = 1;
+  std::int32_t drafted = 0;  // drafts that ran
+  float chain = 1;           // product of their top-1 probabilities
+};
+void set_place(ExitFeatures& features, const RoundPlace& place, const SequenceExperience& experience);
 
 }  // namespace leadline::policy

@@ -16,6 +16,8 @@ std::function<int()> add_policy_command(CLI::App& command) {
     TrainOptions train;
     EvalOptions eval;
     PutOptions put, report;
+    FitCommandOptions fit;
+    ExportOptions exported;
     ReplayCommandOptions replay, explore, lede, show;
     std::function<int()> run = [] { return 2; };
   };
@@ -28,6 +30,10 @@ std::function<int()> add_policy_command(CLI::App& command) {
   };
   add("train", "Learn a policy from logs; written only if it beats the best static setting", add_train_flags,
       parsed->train, run_train);
+  add("fit", "Learn a policy from recorded answers and measured costs; chosen on the selection answers",
+      add_fit_flags, parsed->fit, run_fit);
+  add("export", "Write a policy to serve with, if held-out logs show that it beats the best static setting",
+      add_export_flags, parsed->exported, run_export);
   add("eval", "What a policy would have cost, by logs of another that explored", add_eval_flags, parsed->eval,
       run_eval);
   add("put", "Let running workers decide by another policy", add_put_flags, parsed->put, run_put);

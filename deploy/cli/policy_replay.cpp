@@ -4,192 +4,97 @@
 #include <algorithm>
 #include <cstdio>
 #include <map>
-#include <optional>
-#include <set>
 
 #include "deploy/cli/policy_training.h"
+#include "deploy/cli/replay_inputs.h"
 #include "deploy/cli/svg_picture.h"
 #include "policy/byte_file.h"
 #include "policy/del_policy.h"
 #include "policy/fixed_policy.h"
-#include "policy/policy_file.h"
 #include "policy/trainer/lede_training.h"
-#include "policy/trainer/replay.h"
-#include "policy/trajectory_log.h"
 
 namespace leadline::deploy {
 namespace {
 
-using policy::AnswerTrace;
 using policy::ReplayResult;
-using Answers = std::vector<const AnswerTrace*>;
 
 int fail_with(const std::string& message) {
   std::fprintf(stderr, "leadline: %s\n", message.c_str());
   return 1;
 }
 
-// What all of these commands read.
-struct Inputs {
-  policy::DecodeTrace trace;
-  std::optional<policy::CostTable> costs;
-  std::optional<policy::PolicyFile> policy, lede;
-  std::map<std::string, Answers> held_out, train;  // by task and temperature
-  Answers all_train;
-};
-
-void keep_exits(policy::DecodeTrace& trace, const std::set<std::int32_t>& kept) {
-  for (AnswerTrace& answer : trace.answers) {
-    std::vector<policy::ExitTrace> exits;
-    for (std::size_t e = 0; e < trace.exits.size(); ++e)
-      if (kept.contains(trace.exits[e])) exits.push_back(std::move(answer.exits[e]));
-    answer.exits = std::move(exits);
-  }
-  std::erase_if(trace.exits, [&](std::int32_t exit) { return !kept.contains(exit); });
+policy::TrajectoryHeader log_header(const ReplayInputs& in, const ReplayCommandOptions& o) {
+  return {model_identity(in, o), in.policy ? "learned" : "threshold", static_cast<float>(o.epsilon),
+          in.trace.layers, in.trace.exits};
 }
 
-std::string read_policies(const ReplayCommandOptions& o, Inputs& in) {
-  for (const auto& [path, into] : {std::pair{&o.policy, &in.policy}, std::pair{&o.lede, &in.lede}}) {
-    if (path->empty()) continue;
-    auto file = policy::load_policy(*path);
-    if (!file) return *path + ": " + file.error().message;
-    if (file->model.layers != in.trace.layers)
-      return *path + ": of " + std::to_string(file->model.layers) + " layers, the trace has " +
-             std::to_string(in.trace.layers) + " (--deepen?)";
-    *into = std::move(*file);
-  }
-  return "";
-}
-
-// The reason it failed, or nothing.
-std::string read_inputs(const ReplayCommandOptions& o, Inputs& in) {
-  auto trace = policy::load_trace(o.trace);
-  if (!trace) return trace.error().message;
-  in.trace = policy::deepened(std::move(*trace), o.deepen);
-  auto costs = policy::CostTable::load(o.costs);
-  if (!costs) return costs.error().message;
-  in.costs = std::move(*costs);
-  if (in.costs->layers() != in.trace.layers)
-    return "costs of " + std::to_string(in.costs->layers()) + " layers, the trace has " +
-           std::to_string(in.trace.layers) + " (--deepen?)";
-  if (std::string error = read_policies(o, in); !error.empty()) return error;
-  std::set<std::int32_t> kept(o.exits.begin(), o.exits.end());
-  if (kept.empty() && in.policy) kept = {in.policy->model.exits.begin(), in.policy->model.exits.end()};
-  for (const std::int32_t exit : kept)
-    if (std::ranges::find(in.trace.exits, exit) == in.trace.exits.end())
-      return "exit " + std::to_string(exit) + " is not in the trace";
-  if (!kept.empty()) keep_exits(in.trace, kept);
-  for (const AnswerTrace& answer : in.trace.answers) {
-    const std::string name = answer.task + (answer.temperature > 0 ? " T" : " greedy");
-    (answer.held_out ? in.held_out : in.train)[name].push_back(&answer);
-    if (!answer.held_out) in.all_train.push_back(&answer);
-  }
-  if (in.held_out.empty() || in.all_train.empty()) return o.trace + ": needs answers of both splits";
-  return "";
-}
-
-policy::TrajectoryHeader log_header(const Inputs& in, const ReplayCommandOptions& o) {
-  return {in.trace.fingerprint + (o.deepen > 1 ? " x" + std::to_string(o.deepen) : ""),
-          in.policy ? "learned" : "threshold", static_cast<float>(o.epsilon), in.trace.layers,
-          in.trace.exits};
-}
-
-std::unique_ptr<policy::ExitPolicy> starting_policy(const Inputs& in) {
+std::unique_ptr<policy::ExitPolicy> starting_policy(const ReplayInputs& in) {
   if (in.policy) return policy::make_learned_policy(in.policy->model);
   // Where nothing was learned yet: a threshold at the exit a sixth of the way up.
   return policy::make_threshold_policy({.exit = std::max(1, in.trace.layers / 6), .threshold = 0.6F});
 }
 
-class Table {
- public:
-  Table(const Inputs& in, const ReplayCommandOptions& o)
-      : in_(in),
-        tasks_(o.train_split ? in.train : in.held_out),
-        options_{.batch = o.batch, .max_draft = o.max_draft} {
-    const auto off = policy::make_off_policy();
-    for (const auto& [task, answers] : tasks_) plain_[task] = time_of(answers, *off);
-  }
-
-  [[nodiscard]] double time_of(const Answers& answers, const policy::ExitPolicy& p) const {
-    return policy::replay(in_.trace, answers, p, *in_.costs, options_).us_per_token();
-  }
-  // Speed-ups over plain decoding by task.
-  [[nodiscard]] std::map<std::string, double> speedups(const policy::ExitPolicy& p) const {
-    std::map<std::string, double> out;
-    for (const auto& [task, answers] : tasks_) out[task] = plain_.at(task) / time_of(answers, p);
-    return out;
-  }
-  [[nodiscard]] std::map<std::string, double> oracle() const {
-    std::map<std::string, double> out;
-    for (const auto& [task, answers] : tasks_)
-      out[task] =
-          plain_.at(task) / policy::oracle(in_.trace, answers, *in_.costs, options_.max_draft).us_per_token();
-    return out;
-  }
-  void print_head() const {
-    std::printf("| policy | mean |");
-    for (const auto& [task, answers] : tasks_) std::printf(" %s |", task.c_str());
-    std::printf("\n| --- | --- |");
-    for (std::size_t i = 0; i < tasks_.size(); ++i) std::printf(" --- |");
-    std::printf("\n");
-  }
-  static double mean(const std::map<std::string, double>& speedups) {
-    double sum = 0;
-    for (const auto& [task, speedup] : speedups) sum += speedup;
-    return sum / static_cast<double>(speedups.size());
-  }
-  static void print(const std::string& name, const std::map<std::string, double>& speedups) {
-    std::printf("| %s | %.2f |", name.c_str(), mean(speedups));
-    for (const auto& [task, speedup] : speedups) std::printf(" %.2f |", speedup);
-    std::printf("\n");
-    std::fflush(stdout);
-  }
-
- private:
-  const Inputs& in_;
-  const std::map<std::string, Answers>& tasks_;
-  const policy::ReplayOptions options_;
-  std::map<std::string, double> plain_;  // us per token
-};
-
-struct Named {
+struct Setting {
   std::string name;
-  std::map<std::string, double> speedups;
+  std::unique_ptr<policy::ExitPolicy> policy;
+  Speedups selection, shown;  // on what it is chosen by; on what is shown
 };
 
-// All of `settings`, best mean first, and the best of each task on its own.
-void print_best(std::vector<Named> settings, std::size_t count, const std::string& family) {
-  std::ranges::sort(settings, std::ranges::greater(), [](const Named& n) { return Table::mean(n.speedups); });
+// Best first on selection: its `count` best, and for each task the one that is best there.
+void print_family(std::vector<Setting> settings, std::size_t count, const std::string& family,
+                  std::string& grid) {
+  std::ranges::sort(settings, std::ranges::greater(), [](const Setting& s) { return mean(s.selection); });
   for (std::size_t i = 0; i < std::min(count, settings.size()); ++i)
-    Table::print(settings[i].name, settings[i].speedups);
-  std::map<std::string, double> best;
-  for (const Named& setting : settings)
-    for (const auto& [task, speedup] : setting.speedups) best[task] = std::max(best[task], speedup);
-  Table::print(family + ", tuned per task in hindsight", best);
+    SpeedupTable::print(settings[i].name, settings[i].shown);
+  Speedups tuned, hindsight;
+  for (const auto& [task, any] : settings.front().shown) {
+    const auto best =
+        std::ranges::max_element(settings, {}, [&](const Setting& s) { return s.selection.at(task); });
+    tuned[task] = best->shown.at(task);
+    for (const Setting& s : settings) hindsight[task] = std::max(hindsight[task], s.shown.at(task));
+  }
+  SpeedupTable::print(family + ", tuned per task", tuned);
+  SpeedupTable::print(family + ", best of each task in hindsight", hindsight);
+  for (const Setting& s : settings) {
+    grid += s.name;
+    for (const auto& [task, speedup] : s.shown) grid += ';' + std::to_string(speedup);
+    grid += '\n';
+  }
 }
 
-void print_grid(const Inputs& in, const Table& table, int max_draft) {
-  std::vector<Named> statics, thresholds;
+void print_grid(const ReplayInputs& in, const ReplayCommandOptions& o, const SpeedupTable& chosen_on,
+                const SpeedupTable& table, std::string& grid) {
+  std::vector<Setting> statics, thresholds;
+  const auto add = [&](std::vector<Setting>& to, const std::string& name,
+                       std::unique_ptr<policy::ExitPolicy> p) {
+    to.push_back({name, nullptr, chosen_on.of(*p), table.of(*p)});
+    to.back().policy = std::move(p);
+  };
   for (const std::int32_t exit : in.trace.exits) {
-    for (int drafts = 1; drafts <= max_draft; ++drafts)
-      statics.push_back({"static (" + std::to_string(exit) + ", " + std::to_string(drafts) + ")",
-                         table.speedups(*policy::make_static_policy(exit, drafts))});
-    for (const float least : {0.3F, 0.4F, 0.5F, 0.6F, 0.7F, 0.8F, 0.9F, 0.95F, 0.98F}) {
+    for (int drafts = 1; drafts <= o.max_draft; ++drafts)
+      add(statics, "static (" + std::to_string(exit) + ", " + std::to_string(drafts) + ")",
+          policy::make_static_policy(exit, drafts));
+    for (const float least : {0.2F, 0.3F, 0.4F, 0.5F, 0.6F, 0.7F, 0.8F, 0.9F, 0.95F, 0.98F}) {
       char name[64];
       (void)std::snprintf(name, sizeof name, "threshold (%d, %.2f)", exit, static_cast<double>(least));
-      thresholds.push_back({name, table.speedups(*policy::make_threshold_policy(
-                                      {.exit = exit, .max_draft = max_draft, .threshold = least}))});
+      add(thresholds, name,
+          policy::make_threshold_policy({.exit = exit, .max_draft = o.max_draft, .threshold = least}));
     }
   }
-  print_best(std::move(statics), 3, "static");
-  print_best(std::move(thresholds), 1, "threshold");
+  grid = "setting";
+  for (const auto& [task, answers] : table.tasks()) grid += ';' + task;
+  grid += '\n';
+  print_family(std::move(statics), 3, "static", grid);
+  print_family(std::move(thresholds), 1, "threshold", grid);
 }
 
 }  // namespace
 
 void add_replay_flags(CLI::App& command, ReplayCommandOptions& o) {
   command.option_defaults()->always_capture_default();
-  command.add_option("--trace", o.trace, "Recorded answers (leadline policy trace)")->required();
+  command
+      .add_option("--trace", o.traces, "Recorded answers (leadline policy trace); several are put together")
+      ->required();
   command.add_option("--costs", o.costs, "Cost table (leadline policy costs)")->required();
   command.add_option("--policy", o.policy, "Policy file; explore: what is explored around");
   command.add_option("--lede", o.lede, "Policy file of LEDE as published; lede: where it is written");
@@ -204,28 +109,45 @@ void add_replay_flags(CLI::App& command, ReplayCommandOptions& o) {
   command.add_option("--repeats", o.repeats, "explore: passes over the training answers")
       ->check(CLI::Range(1, 1000));
   command.add_option("--seed", o.seed, "explore: of the draws");
+  command.add_option("--grid", o.grid, "replay: file for every static setting and threshold, by task (CSV)");
+  command.add_option("--identity", o.identity,
+                     "Model that logs and policies are for (a worker's log says it); default: the trace's");
   command.add_option("--picture", o.picture, "show: picture to write (SVG)");
-  command.add_flag("--train-split", o.train_split, "The training answers instead of the held-out ones");
+  command.add_option("--split", o.split, "Answers that numbers are of; explore: that logs are of")
+      ->check(
+          CLI::IsMember(std::vector<std::string>(policy::kSplitNames.begin(), policy::kSplitNames.end())));
 }
 
 int run_replay(const ReplayCommandOptions& o) {
-  Inputs in;
+  ReplayInputs in;
   if (const std::string error = read_inputs(o, in); !error.empty()) return fail_with(error);
-  const Table table(in, o);
-  std::printf("Speed-up over plain decoding, batch %d, %s answers; costs: %s\n\n", o.batch,
-              o.train_split ? "training" : "held-out", in.costs->made_by().c_str());
+  const policy::Split split = *policy::split_of(o.split);
+  if (!in.has(split) || !in.has(policy::Split::selection))
+    return fail_with("replay: the traces need answers of the split selection and of " + o.split);
+  const SpeedupTable chosen_on(in, policy::Split::selection, o.batch, o.max_draft);
+  const SpeedupTable table(in, split, o.batch, o.max_draft);
+  std::printf(
+      "Speed-up over plain decoding, batch %d, %s answers; what has a choice was chosen on selection; "
+      "costs: %s\n\n",
+      o.batch, o.split.c_str(), in.costs->made_by().c_str());
   table.print_head();
-  print_grid(in, table, o.max_draft);
-  Table::print("DEL", table.speedups(*policy::make_del_policy()));
-  if (in.lede)
-    Table::print("LEDE as published", table.speedups(*policy::make_learned_policy(in.lede->model)));
-  if (in.policy) Table::print("learned", table.speedups(*policy::make_learned_policy(in.policy->model)));
-  if (o.batch == 1) Table::print("oracle", table.oracle());
+  std::string grid;
+  print_grid(in, o, chosen_on, table, grid);
+  const auto show = [&](const char* name, const policy::ExitPolicy& p) {
+    SpeedupTable::print(name, table.of(p));
+  };
+  show("DEL", *policy::make_del_policy());
+  if (in.lede) show("LEDE as published", *policy::make_learned_policy(in.lede->model));
+  if (in.policy) show("learned", *policy::make_learned_policy(in.policy->model));
+  if (o.batch == 1) SpeedupTable::print("oracle", table.oracle());
+  if (o.grid.empty()) return 0;
+  if (auto saved = policy::write_file(o.grid, std::as_bytes(std::span(grid))); !saved)
+    return fail_with(saved.error().message);
   return 0;
 }
 
 int run_explore(const ReplayCommandOptions& o) {
-  Inputs in;
+  ReplayInputs in;
   if (const std::string error = read_inputs(o, in); !error.empty()) return fail_with(error);
   if (o.log.empty()) return fail_with("explore: give --log DIRECTORY");
   auto log = policy::TrajectoryLog::open(o.log, log_header(in, o));
@@ -234,11 +156,12 @@ int run_explore(const ReplayCommandOptions& o) {
   policy::ReplayOptions options{
       .batch = o.batch, .max_draft = o.max_draft, .epsilon = static_cast<float>(o.epsilon)};
   options.sink = [&](const policy::Trajectory& round) { log->append(round); };
+  const Answers explored = in.all_of(*policy::split_of(o.split));
   double tokens = 0, us = 0;
   for (int repeat = 0; repeat < o.repeats; ++repeat) {
     options.seed = static_cast<std::uint64_t>(o.seed) * 1000 + static_cast<std::uint64_t>(repeat) +
                    (static_cast<std::uint64_t>(o.batch) << 32U);
-    const ReplayResult result = policy::replay(in.trace, in.all_train, *current, *in.costs, options);
+    const ReplayResult result = policy::replay(in.trace, explored, *current, *in.costs, options);
     tokens += result.tokens;
     us += result.us;
   }
@@ -249,7 +172,7 @@ int run_explore(const ReplayCommandOptions& o) {
 }
 
 int run_lede(const ReplayCommandOptions& o) {
-  Inputs in;
+  ReplayInputs in;
   ReplayCommandOptions reading = o;
   reading.lede.clear();  // is written, not read
   if (const std::string error = read_inputs(reading, in); !error.empty()) return fail_with(error);
@@ -259,13 +182,13 @@ int run_lede(const ReplayCommandOptions& o) {
   policy::PolicyFile file;
   file.model_identity = log_header(in, o).model_identity;
   file.provenance = "LEDE as published (arXiv 2606.03113), trained on recorded answers";
-  file.model = policy::train_lede(in.trace, in.all_train, in.trace.exits, options);
+  file.model = policy::train_lede(in.trace, in.all_of(policy::Split::train), in.trace.exits, options);
   if (auto saved = policy::save_policy(file, o.lede); !saved) return fail_with(saved.error().message);
   return 0;
 }
 
 int run_show(const ReplayCommandOptions& o) {
-  Inputs in;
+  ReplayInputs in;
   if (const std::string error = read_inputs(o, in); !error.empty()) return fail_with(error);
   if (!in.policy) return fail_with("show: give --policy FILE");
   const auto learned = policy::make_learned_policy(in.policy->model);
@@ -279,7 +202,7 @@ int run_show(const ReplayCommandOptions& o) {
   for (std::size_t c = 0; c < columns.size() + 2; ++c) std::printf(" --- |");
   std::printf("\n");
   std::vector<BarRow> rows;
-  for (const auto& [task, answers] : o.train_split ? in.train : in.held_out) {
+  for (const auto& [task, answers] : in.of(*policy::split_of(o.split))) {
     const ReplayResult r =
         policy::replay(in.trace, answers, *learned, *in.costs, {.batch = o.batch, .max_draft = o.max_draft});
     double steps = 0;

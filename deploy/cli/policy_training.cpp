@@ -142,6 +142,26 @@ int run_train(const TrainOptions& o) {
   return 0;
 }
 
+void add_export_flags(CLI::App& command, ExportOptions& o) {
+  command.add_option("policy", o.policy, "Policy file (leadline policy fit)")->required();
+  command.add_option("logs", o.logs, "Exploration logs that it did not learn from, or directories of them")
+      ->required();
+  command.add_option("-o,--out", o.out, "Policy file to write")->required();
+}
+
+int run_export(const ExportOptions& o) {
+  auto file = policy::load_policy(o.policy);
+  if (!file) return fail_with(o.policy + ": " + file.error().message);
+  const auto logs = read_logs(o.logs);
+  if (!logs) return fail_with(logs.error().message);
+  policy::TrainingReport report;
+  if (auto judged = policy::judge_policy(*logs, *file, report); !judged)
+    return fail_with("not exported: " + judged.error().message);
+  if (auto saved = policy::save_policy(*file, o.out); !saved) return fail_with(saved.error().message);
+  std::printf("%s: %s\n", o.out.c_str(), file->provenance.c_str());
+  return 0;
+}
+
 void add_eval_flags(CLI::App& command, EvalOptions& o) {
   command.add_option("policy", o.policy, "Policy file")->required();
   command.add_option("logs", o.logs, "Trajectory logs that it was not trained on, or directories of them")

@@ -1,6 +1,6 @@
 #pragma once
-// `leadline policy train|eval|show|replay`: logs in, a policy out; what a policy is worth by logs and by
-// replay; what it picks. Not the learning (policy/trainer). Thread: main.
+// `leadline policy train|fit|export|eval|show|replay`: logs or traces in, a policy out; what a policy is
+// worth by logs and by replay; what it picks. Not the learning (policy/trainer). Thread: main.
 
 #include <string>
 #include <vector>
@@ -26,11 +26,26 @@ struct EvalOptions {
 
 // Traces and a cost table: everything that replays.
 struct ReplayCommandOptions {
-  std::string trace, costs, policy, lede, log, picture;
+  std::vector<std::string> traces;
+  std::string costs, policy, lede, log, picture, grid, identity;
   std::vector<int> exits;  // candidates; none: the policy's, or all of the trace
   int deepen = 1, batch = 1, max_draft = 12, seed = 1, repeats = 1;
   double epsilon = 0;
-  bool train_split = false;
+  std::string split = "held-out";
+};
+
+// `fit`: the above, and how to learn.
+struct FitCommandOptions {
+  ReplayCommandOptions inputs;
+  std::string out;
+  std::vector<int> batches{1, 4, 16};
+  int iterations = 8, steps = 8000;
+  double foresight = 0.5;
+};
+
+struct ExportOptions {
+  std::string policy, out;
+  std::vector<std::string> logs;
 };
 
 void add_train_flags(CLI::App& command, TrainOptions& options);
@@ -38,6 +53,11 @@ void add_eval_flags(CLI::App& command, EvalOptions& options);
 void add_replay_flags(CLI::App& command,
                       ReplayCommandOptions& options);  // of `replay`, `explore`, `lede` and `show`
 
+void add_fit_flags(CLI::App& command, FitCommandOptions& options);
+void add_export_flags(CLI::App& command, ExportOptions& options);
+
+int run_fit(const FitCommandOptions& options);  // learns from recorded answers, chooses on selection
+int run_export(const ExportOptions& options);   // a policy into the world, if logs show that it is better
 // 0: written; 3: trained and not shown to be better; 4: too few logs; 1: anything else.
 int run_train(const TrainOptions& options);
 int run_eval(const EvalOptions& options);

@@ -104,7 +104,13 @@ Result<void> Recorder::load() {
   auto model = worker::Transformer::load(config_, load, *backend_, ranks_);
   if (!model) return tl::unexpected(model.error());
   model_ = std::move(*model);
-  for (std::int32_t exit = 1; exit < config_.layers; ++exit) exits_.push_back(exit);
+  exits_.assign(options_.exits.begin(), options_.exits.end());
+  for (std::int32_t exit = 1; exit < config_.layers && options_.exits.empty(); ++exit) exits_.push_back(exit);
+  for (std::size_t i = 0; i < exits_.size(); ++i)
+    if (exits_[i] < 1 || exits_[i] >= config_.layers || (i > 0 && exits_[i] <= exits_[i - 1]))
+      return monitoring::fail(worker::Errc::configuration,
+                              "--exits: " + std::to_string(exits_[i]) + ": ascending layers in 1 to " +
+                                  std::to_string(config_.layers - 1) + " are possible");
   const auto page = worker::kPageTokens;
   answer_pages_ = (static_cast<std::uint32_t>(config_.max_positions) + page - 1) / page;
   branch_pages_ = (static_cast<std::uint32_t>(options_.max_draft) + 2 * page - 1) / page;
@@ -247,7 +253,7 @@ Result<AnswerTrace> Recorder::record(const TracePrompt& prompt, float temperatur
                                                              " tokens: 1 to " + std::to_string(room));
   AnswerTrace answer;
   answer.task = prompt.task;
-  answer.held_out = prompt.held_out;
+  answer.split = prompt.split;
   answer.temperature = temperature;
   answer.prompt_tokens = static_cast<std::int32_t>(tokens.size());
   sampling_.temperature = temperature;
@@ -286,8 +292,8 @@ void print_matches(const DecodeTrace& trace) {
 
 }  // namespace
 
-bool read_trace_prompts(const std::string& path, int limit, std::vector<TracePrompt>& prompts,
-                        std::string& error) {
+bool read_trace_prompts(const TraceOptions& options, std::vector<TracePrompt>& prompts, std::string& error) {
+  const std::string& path = options.prompts;
   std::ifstream file(path);
   if (!file) {
     error = "cannot open " + path;
@@ -301,13 +307,18 @@ bool read_trace_prompts(const std::string& path, int limit, std::vector<TracePro
       return json.is_object() && json.contains(key) && json[key].is_string() ? json[key].get<std::string>()
                                                                              : "";
     };
-    TracePrompt prompt{text("task"), text("text"), text("split") != "train"};
-    if (prompt.task.empty() || prompt.text.empty()) {
-      error = path + ":" + std::to_string(number) + ": task and text must be strings that are not empty";
+    const auto split = policy::split_of(text("split"));
+    if (text("task").empty() || text("text").empty() || !split) {
+      error =
+          path + ":" + std::to_string(number) +
+          ": task and text must be strings that are not empty, split train, selection or held-out, not \"" +
+          text("split") + "\"";
       return false;
     }
-    if (limit > 0 && ++taken[prompt.task + (prompt.held_out ? "h" : "t")] > limit) continue;
-    prompts.push_back(std::move(prompt));
+    if (!options.split.empty() && options.split != text("split")) continue;
+    const int earlier = taken[text("task") + ' ' + text("split")]++;
+    if (earlier < options.skip || (options.limit > 0 && earlier >= options.skip + options.limit)) continue;
+    prompts.push_back({text("task"), text("text"), *split, static_cast<std::uint64_t>(number)});
   }
   return true;
 }
@@ -324,24 +335,33 @@ void add_trace_flags(CLI::App& command, TraceOptions& o) {
   command.add_option("--max-draft", o.max_draft, "Drafts of one round")->check(CLI::Range(2, 16));
   command.add_option("--limit", o.limit, "Prompts of each task and split; 0: all")
       ->check(CLI::Range(0, 1 << 20));
+  command.add_option("--skip", o.skip, "And so many of the first of each left out")
+      ->check(CLI::Range(0, 1 << 20));
+  command.add_option("--split", o.split, "Only prompts of this split; default: all");
+  command.add_option("--exits", o.exits, "Exits to record; default: every layer")->delimiter(',');
+  command.add_option("--seeds", o.seeds, "Sampled answers of each training prompt")->check(CLI::Range(1, 64));
   command.add_option("--threads", o.threads, "Kernel threads; 0: all cores")->check(CLI::Range(0, 256));
 }
 
 int run_trace(const TraceOptions& options) {
   std::vector<TracePrompt> prompts;
   std::string error;
-  if (!read_trace_prompts(options.prompts, options.limit, prompts, error)) return fail_with(error);
+  if (!read_trace_prompts(options, prompts, error)) return fail_with(error);
   auto recorder = Recorder::start(options);
   if (!recorder) return fail_with(recorder.error().message);
   DecodeTrace trace = (*recorder)->header();
-  const std::size_t all = prompts.size() * options.temperatures.size();
   for (const float temperature : options.temperatures) {
     for (std::size_t i = 0; i < prompts.size(); ++i) {
-      auto answer = (*recorder)->record(prompts[i], temperature, i + 1);
-      if (!answer) return fail_with(answer.error().message);
-      trace.answers.push_back(std::move(*answer));
-      if (trace.answers.size() % 8 == 0 || trace.answers.size() == all)
-        std::fprintf(stderr, "leadline: traced %zu of %zu answers\n", trace.answers.size(), all);
+      const bool many = temperature > 0 && prompts[i].split == policy::Split::train;
+      for (int s = 0; s < (many ? options.seeds : 1); ++s) {
+        auto answer =
+            (*recorder)->record(prompts[i], temperature,
+                                prompts[i].seed + (std::uint64_t{1} << 32U) * static_cast<std::uint64_t>(s));
+        if (!answer) return fail_with(answer.error().message);
+        trace.answers.push_back(std::move(*answer));
+        if (trace.answers.size() % 32 == 0)
+          std::fprintf(stderr, "leadline: traced %zu answers\n", trace.answers.size());
+      }
     }
   }
   if (auto saved = policy::save_trace(trace, options.out); !saved) return fail_with(saved.error().message);

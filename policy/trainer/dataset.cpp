@@ -5,17 +5,13 @@
 #include <cmath>
 
 namespace leadline::policy {
-namespace {
 
-// Which outputs are legal at a point.
 void fill_legal(const LearnedModel& model, const DecisionPoint& point, std::span<std::uint8_t> legal) {
-  const std::int32_t length = std::min({point.max_draft, model.max_draft, kMaxDraft});
-  for (std::size_t o = 0; o < legal.size(); ++o) {
-    Action action = benefit_action(model, o, point.kind, length);
-    if (action.kind == ActionKind::draft) action.exit = static_cast<std::int16_t>(point.exit);
-    legal[o] = is_legal(point, action) ? 1 : 0;
-  }
+  for (std::size_t o = 0; o < legal.size(); ++o)
+    legal[o] = is_legal(point, output_action(model, o, point)) ? 1 : 0;
 }
+
+namespace {
 
 bool usable(const LearnedModel& model, const Trajectory& round, DatasetCounts& counts) {
   for (const LoggedDecision& d : round.decisions) {

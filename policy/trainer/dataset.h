@@ -18,6 +18,9 @@ struct DatasetCounts {
   std::size_t unknown_action = 0;      // rounds dropped: an action that the network has no output for
 };
 
+// Which outputs are legal at a point.
+void fill_legal(const LearnedModel& model, const DecisionPoint& point, std::span<std::uint8_t> legal);
+
 // Mean and scale of every input, into the model.
 void fit_scaling(LearnedModel& model, std::span<const Trajectory> rounds);
 

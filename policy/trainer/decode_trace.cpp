@@ -5,12 +5,12 @@
 namespace leadline::policy {
 namespace {
 
-constexpr std::uint64_t kMagic = 0x31454341'52544C4CULL;  // "LLTRACE1"
+constexpr std::uint64_t kMagic = 0x32454341'52544C4CULL;  // "LLTRACE2"
 constexpr std::size_t kFileLimit = std::size_t{4} << 30;
 
 void put_answer(ByteWriter& out, const AnswerTrace& answer) {
   out.put_text(answer.task);
-  out.put(static_cast<std::uint8_t>(answer.held_out));
+  out.put(static_cast<std::uint8_t>(answer.split));
   out.put(answer.temperature);
   out.put(answer.prompt_tokens);
   out.put(static_cast<std::uint32_t>(answer.tokens.size()));
@@ -39,7 +39,9 @@ bool whole(const ExitTrace& exit, std::size_t per_branch) {
 
 bool get_answer(ByteReader& in, const DecodeTrace& trace, const TraceLimits& limits, AnswerTrace& answer) {
   answer.task = in.get_text(limits.name_bytes);
-  answer.held_out = in.get<std::uint8_t>() != 0;
+  const auto split = in.get<std::uint8_t>();
+  if (split >= kSplitNames.size()) return false;
+  answer.split = static_cast<Split>(split);
   answer.temperature = in.get<float>();
   answer.prompt_tokens = in.get<std::int32_t>();
   const std::size_t tokens = in.get<std::uint32_t>();
@@ -59,6 +61,12 @@ bool get_answer(ByteReader& in, const DecodeTrace& trace, const TraceLimits& lim
 }
 
 }  // namespace
+
+std::optional<Split> split_of(std::string_view name) {
+  for (std::size_t i = 0; i < kSplitNames.size(); ++i)
+    if (kSplitNames[i] == name) return static_cast<Split>(i);
+  return std::nullopt;
+}
 
 Result<void> save_trace(const DecodeTrace& trace, const std::string& path) {
   ByteWriter out;

@@ -8,8 +8,11 @@
 // drawn with the request's own noise (X3), and matches or not. A draft that does not match is followed by
 // others on a wrong prefix: their readings are the branch at i.
 
+#include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "policy/errc.h"
@@ -24,9 +27,15 @@ struct ExitTrace {                     // of one candidate exit along one answer
   std::vector<ProbeReading> branches;  // (branches, max_draft - 1)
 };
 
+// What a prompt may be used for: to learn from; to choose by; for the final numbers, which nothing was chosen
+// on.
+enum class Split : std::uint8_t { train = 0, selection = 1, held_out = 2 };
+inline constexpr std::array<std::string_view, 3> kSplitNames = {"train", "selection", "held-out"};
+[[nodiscard]] std::optional<Split> split_of(std::string_view name);
+
 struct AnswerTrace {
   std::string task;
-  bool held_out = false;
+  Split split = Split::train;
   float temperature = 0;
   std::int32_t prompt_tokens = 0;
   std::vector<std::int32_t> tokens;

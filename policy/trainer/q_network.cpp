@@ -34,13 +34,27 @@ QNetwork::Matrix QNetwork::run(const Matrix& inputs) const {
   return x;
 }
 
-float QNetwork::train(const Batch& batch, float rate, float push) {
-  std::vector<Matrix> x{batch.inputs};
+std::vector<QNetwork::Matrix> QNetwork::activations(const Matrix& inputs) const {
+  std::vector<Matrix> x{inputs};
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     Matrix next = (layers_[i].w * x.back()).colwise() + layers_[i].b;
     if (i + 1 < layers_.size()) next = next.cwiseMax(0.0F);
     x.push_back(std::move(next));
   }
+  return x;
+}
+
+float QNetwork::fit(const Matrix& inputs, const Matrix& targets, const Matrix& weights, float rate) {
+  const std::vector<Matrix> x = activations(inputs);
+  const float share = 1.0F / std::max(weights.sum(), 1.0F);
+  const Matrix error = x.back() - targets, felt = error.cwiseMax(-kHuber).cwiseMin(kHuber);
+  const float loss = weights.cwiseProduct(felt).cwiseProduct(error - felt / 2).sum() * share;
+  descend(x, weights.cwiseProduct(felt) * share, rate);
+  return loss;
+}
+
+float QNetwork::train(const Batch& batch, float rate, float push) {
+  const std::vector<Matrix> x = activations(batch.inputs);
   const Eigen::Index samples = batch.inputs.cols();
   const float share = 1.0F / static_cast<float>(samples);
   Matrix gradient = Matrix::Zero(x.back().rows(), samples);
@@ -61,6 +75,12 @@ float QNetwork::train(const Batch& batch, float rate, float push) {
       if (batch.legal(o, s) > 0) gradient(o, s) += push * share * std::exp(x.back()(o, s) - most) / mass;
     gradient(chosen, s) -= push * share;
   }
+  descend(x, std::move(gradient), rate);
+  return loss * share;
+}
+
+// Adam.
+void QNetwork::descend(const std::vector<Matrix>& x, Matrix gradient, float rate) {
   ++steps_;
   constexpr float kFirst = 0.9F, kSecond = 0.999F, kEps = 1e-8F;
   const auto steps = static_cast<float>(steps_);
@@ -80,7 +100,6 @@ float QNetwork::train(const Batch& batch, float rate, float push) {
     adam(layer.w, layer.w_first, layer.w_second, gw);
     adam(layer.b, layer.b_first, layer.b_second, gb);
   }
-  return loss * share;
 }
 
 Mlp QNetwork::to_mlp() const {

@@ -27,9 +27,14 @@ class QNetwork {
     Eigen::VectorXf targets;  // (samples)
   };
   float train(const Batch& batch, float rate, float push);
+  // One step down the same loss over all outputs with `weights` > 0, (outputs, samples).
+  float fit(const Matrix& inputs, const Matrix& targets, const Matrix& weights, float rate);
   [[nodiscard]] Mlp to_mlp() const;
 
  private:
+  [[nodiscard]] std::vector<Matrix> activations(const Matrix& inputs) const;
+  void descend(const std::vector<Matrix>& x, Matrix gradient, float rate);
+
   struct Layer {
     Matrix w, w_first, w_second;  // weights and Adam's moments
     Eigen::VectorXf b, b_first, b_second;

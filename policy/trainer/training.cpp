@@ -51,7 +51,45 @@ void raise_to(Lambda& lambda, std::span<const Trajectory> rounds, const ExitPoli
   }
 }
 
+// The rule of export. The baseline is chosen on `seen` and judged where the policy is: the best of many noisy
+// estimates flatters itself.
+Result<void> judge(std::span<const Trajectory> seen, std::span<const Trajectory> held_out,
+                   const ExitPolicy& policy, PolicyFile& file, TrainingReport& report) {
+  const LearnedModel& model = file.model;
+  report.held_out_rounds = held_out.size();
+  report.learned = estimate(held_out, policy, model.layers, model.exits);
+  report.baseline = best_static(seen, model.layers, model.exits, model.max_draft);
+  const std::unique_ptr<ExitPolicy> baseline =
+      report.baseline.drafts > 0 ? make_logged_static(report.baseline.exit, report.baseline.drafts)
+                                 : make_off_policy();
+  report.baseline.estimate = estimate(held_out, *baseline, model.layers, model.exits);
+  report.summary = words(report);
+  const bool known = report.learned.effective_samples >= kLeastEffectiveSamples;
+  const bool better = report.learned.us_per_token < report.baseline.estimate.us_per_token;
+  if (!known || !better)
+    return monitoring::fail(Errc::not_better,
+                            (known ? std::string("not better than the best static setting: ")
+                                   : std::string("too few effective samples, 200 are needed: ")) +
+                                report.summary);
+  file.provenance += (file.provenance.empty() ? "" : "; ") + report.summary;
+  return {};
+}
+
 }  // namespace
+
+Result<void> judge_policy(std::span<const TrajectoryFile> logs, PolicyFile& file, TrainingReport& report) {
+  if (auto same = same_model(logs); !same) return same;
+  if (logs[0].header.model_identity != file.model_identity || logs[0].header.layers != file.model.layers)
+    return monitoring::fail(Errc::model_mismatch, "logs of model " + logs[0].header.model_identity +
+                                                      ", a policy for " + file.model_identity);
+  std::vector<Trajectory> choosing, judging;
+  for (const TrajectoryFile& log : logs)
+    for (const Trajectory& round : log.rounds)
+      (is_held_out(round.sequence, 0.5) ? judging : choosing).push_back(round);
+  if (choosing.empty() || judging.empty())
+    return monitoring::fail(Errc::configuration, "too few sequences to judge by");
+  return judge(choosing, judging, *make_learned_policy(file.model), file, report);
+}
 
 bool is_held_out(std::uint64_t sequence, double share) {
   return decision_uniform(sequence, 0, 0x4f50) < share;
@@ -101,24 +139,10 @@ Result<PolicyFile> train_policy(std::span<const TrajectoryFile> logs, const Trai
       return monitoring::fail(Errc::not_better, "training diverged: the network is not finite");
     current = make_learned_policy(file.model);
   }
-  report.held_out_rounds = held_out.size();
-  report.learned = estimate(held_out, *current, file.model.layers, file.model.exits);
-  // Chosen where the policy learned, judged where it is judged: the best of many noisy estimates flatters
-  // itself.
-  report.baseline = best_static(seen, file.model.layers, file.model.exits, file.model.max_draft);
-  const std::unique_ptr<ExitPolicy> baseline =
-      report.baseline.drafts > 0 ? make_logged_static(report.baseline.exit, report.baseline.drafts)
-                                 : make_off_policy();
-  report.baseline.estimate = estimate(held_out, *baseline, file.model.layers, file.model.exits);
-  report.summary = words(report);
-  const bool known = report.learned.effective_samples >= kLeastEffectiveSamples;
-  const bool better = report.learned.us_per_token < report.baseline.estimate.us_per_token;
-  if ((!known || !better) && !options.export_anyway)
-    return monitoring::fail(Errc::not_better,
-                            (known ? std::string("not better than the best static setting: ")
-                                   : std::string("too few effective samples, 200 are needed: ")) +
-                                report.summary);
-  file.provenance = report.summary + (known && better ? "" : " (exported though not shown to be better)");
+  if (auto judged = judge(seen, held_out, *current, file, report); !judged) {
+    if (!options.export_anyway) return tl::unexpected(judged.error());
+    file.provenance = report.summary + " (exported though not shown to be better)";
+  }
   return file;
 }
 

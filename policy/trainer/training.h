@@ -36,6 +36,11 @@ struct TrainingReport {
 Result<PolicyFile> train_policy(std::span<const TrajectoryFile> logs, const TrainingOptions& options,
                                 TrainingReport& report);
 
+// A policy that was made otherwise (fitted_policy), judged by the same rule on logs that it did not learn
+// from: the baseline is chosen on one half of their sequences, both are compared on the other. Writes the
+// provenance.
+Result<void> judge_policy(std::span<const TrajectoryFile> logs, PolicyFile& file, TrainingReport& report);
+
 // By a hash of its number: the same sequences whatever else is in the logs.
 [[nodiscard]] bool is_held_out(std::uint64_t sequence, double share);
 

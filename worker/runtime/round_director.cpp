@@ -11,7 +11,6 @@ namespace {
 
 using policy::ActionKind;
 using policy::DecisionKind;
-using policy::Feature;
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -219,9 +218,10 @@ DraftChoice RoundDirector::choose_drawn(const DraftPoint& at, std::int32_t token
     policy::set_probe(features, reading);
     confidence = reading.top1_probability;
   }
-  features.set(Feature::depth, static_cast<float>(at.layer) / static_cast<float>(limits_.layers));
-  features.set(Feature::drafted_so_far, static_cast<float>(drafts.size()) / policy::kRunScale);
-  features.set(Feature::chain_probability, rounds.chain);
+  policy::set_place(features,
+                    {static_cast<std::size_t>(index_of(at.layer)), at.layer, limits_.layers,
+                     static_cast<std::int32_t>(drafts.size()), rounds.chain},
+                    rounds.experience);
   policy::DecisionPoint point;
   point.features = features;
   point.layers = limits_.layers;
@@ -291,6 +291,7 @@ void RoundDirector::close(const Sequence& sequence, const DraftedRound& round, s
   policy::RoundOutcome outcome;
   outcome.drafted = static_cast<std::int32_t>(drafted);
   outcome.accepted = static_cast<std::int32_t>(accepted);
+  outcome.depth = static_cast<float>(round.exit) / static_cast<float>(limits_.layers);
   for (const policy::ProbeReading& reading : readings.first(std::min(readings.size(), stand))) {
     top1.push_back(reading.top1_probability);
     outcome.last_target_margin = reading.margin;

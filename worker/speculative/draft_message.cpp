@@ -40,6 +40,7 @@ Result<std::vector<DraftChoice>> draft_choices_from_bytes(std::span<const std::b
     std::memcpy(&choice.token, at + 4, sizeof choice.token);
     choice.exit = exit;
     if (step > static_cast<std::uint8_t>(DraftStep::climb)) return wrong("step", step);
+    if (at[1] != std::byte{0}) return wrong("byte 1", std::to_integer<std::int64_t>(at[1]));
     choice.step = static_cast<DraftStep>(step);
     const bool runs = choice.step == DraftStep::go_on || choice.step == DraftStep::keep_and_stop;
     if (runs && (choice.token < 0 || choice.token >= vocab)) return wrong("token", choice.token);

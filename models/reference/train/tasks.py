@@ -1,16 +1,21 @@
 #!/usr/bin/env python3
-"""Prompts to measure speculation on: four tasks on which early exits differ, each with training and held-out prompts.
+"""Prompts to measure speculation on: four tasks on which early exits differ, each with three splits.
 
     python3 tasks.py > ../tasks.jsonl        one {"task", "split", "text"} per line; the file is committed, so that it stays fixed
+
+train      what policies learn from
+selection  where everything that has a choice is chosen: static settings, thresholds, iterations, options of the trainer
+held-out   for the final table, once
 
 recall   a story with facts, then a question about one of them; what follows the answer is the next question, and so on
 memory   facts told one by one and acknowledged, questions between
 story    a request for a short tale
-prose    technical text to go on with: pages of this repository
+prose    technical text to go on with: what the headers of this repository open with
 
 The texts carry the model's own markup. Measurements generate a fixed number of tokens past every end of turn (the model then
 plays the next turn, too), as benchmarks of decoding do. Seeds lie above the training seeds of textgen.py.
 """
+import itertools
 import json
 import pathlib
 import random
@@ -18,7 +23,7 @@ import re
 
 from textgen import JOBS, NAMES, FOODS, THINGS, TRAINING_SEEDS, TextGenerator, render
 
-TRAIN, HELD_OUT = 16, 12
+SPLITS = {"train": 40, "selection": 16, "held-out": 24}
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 ASSISTANT = "<|start_header_id|>assistant<|end_header_id|>\n\n"
 
@@ -43,23 +48,37 @@ def story(seed):
     return render([("user", asked)]) + ASSISTANT
 
 
-def prose_paragraphs():
-    texts = [path.read_text(encoding="utf8") for path in
-             sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("worker/*/README.md")])]
-    pieces = [piece.strip() for text in texts for piece in re.split(r"\n\s*\n", text)]
-    return [piece for piece in pieces if 300 <= len(piece) <= 900 and "|" not in piece]
+def header_comments():
+    """(name, text): what each header of this repository opens with."""
+    for directory in ("coordinator", "deploy", "kvstore", "monitoring", "policy", "transport", "worker"):
+        for path in sorted((ROOT / directory).rglob("*.h")):
+            comment = re.match(r"#pragma once\n((?://.*\n)+)", path.read_text(encoding="utf8"))
+            if comment:
+                yield path.name, re.sub(r"(?m)^// ?", "", comment[1]).strip()
+
+
+def prose():
+    texts = [text for _, text in header_comments() if 300 <= len(text) <= 1200]
+    random.Random(5).shuffle(texts)
+    for text in texts:
+        yield "<|begin_of_text|>" + text[:2 * len(text) // 3]
+
+
+def fresh(make):
+    """Texts of one seed after another, each once."""
+    seen = set()
+    for seed in itertools.count(90_000):
+        text = make(seed)
+        if text not in seen:
+            seen.add(text)
+            yield text
 
 
 def main():
-    pieces = prose_paragraphs()
-    random.Random(5).shuffle(pieces)
-    for task, make in (("recall", recall), ("memory", memory), ("story", story)):
-        for i in range(TRAIN + HELD_OUT):
-            print(json.dumps({"task": task, "split": "train" if i < TRAIN else "held-out", "text": make(90_000 + i)}))
-    for i, piece in enumerate(pieces[:TRAIN + HELD_OUT]):
-        cut = piece[:max(200, 2 * len(piece) // 3)]
-        print(json.dumps({"task": "prose", "split": "train" if i < TRAIN else "held-out",
-                          "text": "<|begin_of_text|>" + cut}, ensure_ascii=False))
+    for task, texts in (("recall", fresh(recall)), ("memory", fresh(memory)), ("story", fresh(story)), ("prose", prose())):
+        for split, count in SPLITS.items():
+            for text in itertools.islice(texts, count):
+                print(json.dumps({"task": task, "split": split, "text": text}, ensure_ascii=False))
 
 
 if __name__ == "__main__":

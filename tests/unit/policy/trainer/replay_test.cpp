@@ -11,22 +11,11 @@
 namespace leadline::policy {
 namespace {
 
-// A layer 10 us, the head 20, a probe 1, a pass 3, whatever the rows.
-CostTable flat() {
-  return *CostTable::parse("layers 10\nlayer 1 0 10\nlayer 8 0 10\nhead 1 20\nhead 8 20\nprobe 1\npass 3\n");
-}
-
-std::vector<const AnswerTrace*> all(const DecodeTrace& trace) {
-  std::vector<const AnswerTrace*> answers;
-  for (const AnswerTrace& answer : trace.answers) answers.push_back(&answer);
-  return answers;
-}
-
 constexpr double kPlainUs = 3 + 100 + 20 + 1;
 
 TEST(Replay, PlainStepsCostAllLayersAndOneHead) {
   const DecodeTrace trace = trace_of({"110101"});
-  const ReplayResult r = replay(trace, all(trace), *make_off_policy(), flat(), {});
+  const ReplayResult r = replay(trace, answers_of(trace), *make_off_policy(), flat_costs(), {});
   EXPECT_DOUBLE_EQ(r.tokens, 6);
   EXPECT_DOUBLE_EQ(r.us, 6 * kPlainUs);
   EXPECT_DOUBLE_EQ(r.rounds, 0);
@@ -36,7 +25,7 @@ TEST(Replay, PlainStepsCostAllLayersAndOneHead) {
 // (at 3): draft 1 stands, draft 0 does not -> 2 tokens. Round 3 (at 5): one token is left, so a plain step.
 TEST(Replay, AStaticRoundByHand) {
   const DecodeTrace trace = trace_of({"110101"});
-  const ReplayResult r = replay(trace, all(trace), *make_static_policy(2, 2), flat(), {});
+  const ReplayResult r = replay(trace, answers_of(trace), *make_static_policy(2, 2), flat_costs(), {});
   EXPECT_DOUBLE_EQ(r.tokens, 6);
   EXPECT_DOUBLE_EQ(r.rounds, 2);
   EXPECT_DOUBLE_EQ(r.drafted, 4);
@@ -49,13 +38,13 @@ TEST(Replay, AStaticRoundByHand) {
 // A dropped draft: the head that saw it is paid, its pass is not run.
 TEST(Replay, AThresholdStopsAtTheUnsureDraft) {
   const DecodeTrace trace = trace_of({"10"});
-  const ReplayResult r =
-      replay(trace, all(trace), *make_threshold_policy({.exit = 2, .threshold = 0.5F}), flat(), {});
+  const ReplayResult r = replay(trace, answers_of(trace),
+                                *make_threshold_policy({.exit = 2, .threshold = 0.5F}), flat_costs(), {});
   // At 0 only one draft is possible: 2 passes, one head. It stands: 2 tokens.
   EXPECT_DOUBLE_EQ(r.us, 2 * 23.0 + 21 + (3 + 80 + 20 + 2));
   const DecodeTrace wrong = trace_of({"01"});
-  const ReplayResult w =
-      replay(wrong, all(wrong), *make_threshold_policy({.exit = 2, .threshold = 0.5F}), flat(), {});
+  const ReplayResult w = replay(wrong, answers_of(wrong),
+                                *make_threshold_policy({.exit = 2, .threshold = 0.5F}), flat_costs(), {});
   // Round 1: one pass, head, stop; verify one row. Then a plain step.
   EXPECT_DOUBLE_EQ(w.us, (23 + 21 + 3 + 80 + 21) + kPlainUs);
   EXPECT_DOUBLE_EQ(w.drafted, 0);
@@ -65,19 +54,21 @@ TEST(Replay, AfterAMissTheBranchIsRead) {
   const DecodeTrace trace = trace_of({"0111111"});
   // The threshold lets the first, wrong draft pass only if its probability does: 0.2 >= 0.1; on the branch
   // all do.
-  const ReplayResult r = replay(
-      trace, all(trace), *make_threshold_policy({.exit = 2, .max_draft = 3, .threshold = 0.1F}), flat(), {});
+  const ReplayResult r =
+      replay(trace, answers_of(trace), *make_threshold_policy({.exit = 2, .max_draft = 3, .threshold = 0.1F}),
+             flat_costs(), {});
   EXPECT_DOUBLE_EQ(r.accepted, 3 + 1) << "nothing of round 1, three of round 2, one of round 3";
 }
 
 TEST(Replay, NoPolicyBeatsTheOracle) {
   const DecodeTrace trace = trace_of({"110101110111", "000011110000", "101010101010"});
-  const double best = oracle(trace, all(trace), flat(), 4).us;
+  const double best = oracle(trace, answers_of(trace), flat_costs(), 4).us;
   for (const std::int32_t exit : {2, 6})
     for (std::int32_t drafts = 1; drafts <= 4; ++drafts)
-      EXPECT_LE(best, replay(trace, all(trace), *make_static_policy(exit, drafts), flat(), {}).us);
-  EXPECT_LE(best, replay(trace, all(trace), *make_off_policy(), flat(), {}).us);
-  EXPECT_LE(best, replay(trace, all(trace), *make_del_policy(), flat(), {}).us);
+      EXPECT_LE(best,
+                replay(trace, answers_of(trace), *make_static_policy(exit, drafts), flat_costs(), {}).us);
+  EXPECT_LE(best, replay(trace, answers_of(trace), *make_off_policy(), flat_costs(), {}).us);
+  EXPECT_LE(best, replay(trace, answers_of(trace), *make_del_policy(), flat_costs(), {}).us);
 }
 
 TEST(Replay, CostsOfTheLogAddUpToTheTime) {
@@ -99,7 +90,7 @@ TEST(Replay, CostsOfTheLogAddUpToTheTime) {
     };
     // The explored policy starts with climbs, whose rewards add up (a round_start's draft runs a draft
     // unseen).
-    const ReplayResult r = replay(trace, all(trace), *make_off_policy(), flat(), options);
+    const ReplayResult r = replay(trace, answers_of(trace), *make_off_policy(), flat_costs(), options);
     EXPECT_NEAR(us, r.us, 1e-3 * r.us);
     EXPECT_DOUBLE_EQ(tokens, r.tokens);
     EXPECT_NEAR(reward, tokens - 0.01 * us, 1e-2);
@@ -108,8 +99,9 @@ TEST(Replay, CostsOfTheLogAddUpToTheTime) {
 
 TEST(Replay, ABatchSharesItsPasses) {
   const DecodeTrace trace = trace_of({"111111111111", "111111111111", "111111111111", "111111111111"});
-  const ReplayResult one = replay(trace, all(trace), *make_static_policy(2, 3), flat(), {});
-  const ReplayResult four = replay(trace, all(trace), *make_static_policy(2, 3), flat(), {.batch = 4});
+  const ReplayResult one = replay(trace, answers_of(trace), *make_static_policy(2, 3), flat_costs(), {});
+  const ReplayResult four =
+      replay(trace, answers_of(trace), *make_static_policy(2, 3), flat_costs(), {.batch = 4});
   EXPECT_LT(four.us_per_token(), 0.35 * one.us_per_token());
 }
 

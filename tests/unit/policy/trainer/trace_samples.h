@@ -2,7 +2,9 @@
 // Recorded answers made by hand for tests of replay. Not real ones. Thread: values.
 
 #include <string>
+#include <vector>
 
+#include "policy/trainer/cost_table.h"
 #include "policy/trainer/decode_trace.h"
 
 namespace leadline::policy {
@@ -41,6 +43,17 @@ inline DecodeTrace trace_of(const std::vector<std::string>& patterns, std::int32
     trace.answers.push_back(std::move(answer));
   }
   return trace;
+}
+
+// A layer 10 us, the head 20, a probe 1, a pass 3, whatever the rows.
+inline CostTable flat_costs() {
+  return *CostTable::parse("layers 10\nlayer 1 0 10\nlayer 8 0 10\nhead 1 20\nhead 8 20\nprobe 1\npass 3\n");
+}
+
+inline std::vector<const AnswerTrace*> answers_of(const DecodeTrace& trace) {
+  std::vector<const AnswerTrace*> answers;
+  for (const AnswerTrace& answer : trace.answers) answers.push_back(&answer);
+  return answers;
 }
 
 }  // namespace leadline::policy

@@ -1,0 +1,185 @@
+#include "policy/trainer/rollout.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "policy/decision_draw.h"
+#include "policy/trainer/dataset.h"
+#include "policy/trainer/round_walk.h"
+
+namespace leadline::policy {
+namespace {
+
+// A round of one sequence with its share of the time.
+class Charged {
+ public:
+  Charged(const CostTable& costs, const BatchField& field) : costs_(costs), field_(field) {}
+
+  // Runs passes up to the next decision; nothing if the round has none any more. Adds to `us`.
+  std::optional<DecisionPoint> advance(RoundWalk& w, double& us) const {
+    while (w.open) {
+      const double rows = rows_of(w.passes + (w.depth == w.target || w.passes == 0 ? 1 : 0));
+      if (w.passes == 0 || w.depth == w.target) {
+        w.start_pass();
+        us += costs_.pass_us() / rows;
+      }
+      us += (w.target - w.depth) * costs_.layer_us(rows, w.context()) / rows;
+      w.reach(w.target);
+      if (w.asks()) {
+        us += costs_.head_us(rows) / rows + costs_.probe_us();
+        return w.probe_point();
+      }
+      w.open = false;
+    }
+    return std::nullopt;
+  }
+
+  [[nodiscard]] double verify(const RoundWalk& w) const {
+    const double own = std::max(w.passes, 1), batch = field_.batch, rows = own * batch;
+    return (costs_.pass_us() + (w.trace->layers - w.depth) * costs_.layer_us(rows, w.context()) +
+            costs_.head_us(rows)) /
+               batch +
+           own * costs_.probe_us();
+  }
+
+ private:
+  [[nodiscard]] double rows_of(std::int32_t pass) const {
+    const auto j = static_cast<std::size_t>(std::min(pass, kMostPasses));
+    return std::max(1.0, field_.going[j] * field_.batch);
+  }
+  const CostTable& costs_;
+  const BatchField& field_;
+};
+
+struct Outcome {
+  double us = 0;
+  RoundEnd end;
+};
+
+class Rollout {
+ public:
+  Rollout(const ExitPolicy& policy, const Charged& charged, std::int32_t max_draft)
+      : policy_(policy), charged_(charged), max_draft_(max_draft) {}
+
+  // The round at hand goes on with `first` and then as the policy says.
+  Outcome finish(RoundWalk& walk, DecisionKind kind, const Action& first) const {
+    Outcome out;
+    if (kind == DecisionKind::round_start)
+      walk.begin(first);
+    else
+      walk.decided(first);
+    while (const auto point = charged_.advance(walk, out.us)) walk.decided(policy_.decide(*point).mode());
+    out.us += charged_.verify(walk);
+    out.end = walk.settle(policy_.needs().shadows);
+    return out;
+  }
+  Outcome whole(RoundWalk& walk) const {
+    const DecisionPoint point = walk.start_point(max_draft_);
+    return finish(walk, point.kind, policy_.decide(point).mode());
+  }
+
+ private:
+  const ExitPolicy& policy_;
+  const Charged& charged_;
+  const std::int32_t max_draft_;
+};
+
+// A decision that was passed, as it was before the action.
+struct Passed {
+  RoundWalk walk;
+  DecisionPoint point;  // its experience is the walk's
+  std::int32_t start = 0;
+};
+
+// What is left to do from every position: one round of the policy from there, then from where it ends.
+std::vector<double> costs_to_go(const std::vector<SequenceExperience>& known, const RoundWalk& first,
+                                const Rollout& rollout) {
+  const std::size_t n = first.answer->tokens.size();
+  std::vector<double> to_go(n + 1, 0.0);
+  for (std::size_t i = n; i-- > 0;) {
+    RoundWalk walk = first;
+    walk.at = static_cast<std::int32_t>(i);
+    walk.experience = known[i];
+    const Outcome out = rollout.whole(walk);
+    to_go[i] = out.us + to_go[static_cast<std::size_t>(walk.at)];
+  }
+  return to_go;
+}
+
+// Experience at the latest round's start at or before each position.
+void note(std::vector<SequenceExperience>& known, std::int32_t from, const SequenceExperience& experience) {
+  for (auto i = static_cast<std::size_t>(from); i < known.size(); ++i) known[i] = experience;
+}
+
+}  // namespace
+
+void BatchField::update() {
+  if (steps <= 0) return;
+  for (std::size_t j = 1; j < going.size(); ++j) going[j] = std::max(seen[j] / steps, 1e-3);
+  seen.fill(0);
+  steps = 0;
+}
+
+// The return of an action: the tokens it wins less lambda * the time it takes to the round's end, lambda
+// being the sequence's own tokens per microsecond under the policy. What those tokens are worth is known
+// better than by their number: the recorded time that the policy still needs from either end of the round.
+// That has no bias but the noise of the answer's rest; `foresight` mixes the two.
+void add_rollouts(const DecodeTrace& trace, const AnswerTrace& answer, const LearnedModel& model,
+                  const ExitPolicy& policy, const CostTable& costs, BatchField& field,
+                  const RolloutOptions& options, RolloutSet& set, RolloutTotals& totals) {
+  const Charged charged(costs, field);
+  const Rollout rollout(policy, charged, options.max_draft);
+  const std::size_t n = answer.tokens.size();
+  std::vector<SequenceExperience> known(n);
+  std::vector<Passed> passed;
+  RoundWalk walk;
+  walk.trace = &trace;
+  walk.answer = &answer;
+  walk.batch_rows = field.batch;
+  const RoundWalk first = walk;
+  for (std::uint32_t round = 0; walk.left() > 0; ++round) {
+    note(known, walk.at, walk.experience);
+    std::uint32_t number = 0;
+    const auto choose = [&](const DecisionPoint& point) {
+      passed.push_back({walk, point, walk.at});
+      return explore(point, policy.decide(point), options.epsilon)
+          .draw(decision_uniform(options.seed, round, number++));
+    };
+    double us = 0;
+    walk.begin(choose(walk.start_point(options.max_draft)));
+    while (const auto point = charged.advance(walk, us)) walk.decided(choose(*point));
+    field.steps += 1;
+    for (std::int32_t j = 1; j <= std::min(walk.passes, kMostPasses); ++j)
+      field.seen[static_cast<std::size_t>(j)] += 1;
+    (void)walk.settle(false);
+  }
+  const std::vector<double> to_go = costs_to_go(known, first, rollout);
+  totals.tokens += static_cast<double>(n);
+  totals.us += to_go[0];
+  const double lambda = static_cast<double>(n) / to_go[0];
+  std::vector<float> in(set.inputs);
+  std::vector<std::uint8_t> legal(set.outputs);
+  for (Passed& decision : passed) {
+    decision.point.experience = &decision.walk.experience;
+    learned_inputs(model, decision.point, in);
+    fill_legal(model, decision.point, legal);
+    const std::size_t row = set.returns.size();
+    set.returns.resize(row + set.outputs, 0.0F);
+    for (std::size_t o = 0; o < set.outputs; ++o) {
+      if (legal[o] == 0) continue;
+      RoundWalk tried = decision.walk;
+      const Outcome out = rollout.finish(tried, decision.point.kind, output_action(model, o, decision.point));
+      const double ahead = lambda * (to_go[static_cast<std::size_t>(decision.start)] -
+                                     to_go[static_cast<std::size_t>(tried.at)]);
+      set.returns[row + o] = static_cast<float>((1 - options.foresight) * out.end.tokens +
+                                                options.foresight * ahead - lambda * out.us);
+    }
+    const auto safe = static_cast<std::size_t>(benefit_output_of(model, safe_action(decision.point.kind)));
+    const float base = set.returns[row + safe];
+    for (std::size_t o = 0; o < set.outputs; ++o) set.returns[row + o] -= legal[o] != 0 ? base : 0;
+    set.states.insert(set.states.end(), in.begin(), in.end());
+    set.legal.insert(set.legal.end(), legal.begin(), legal.end());
+  }
+}
+
+}  // namespace leadline::policy
