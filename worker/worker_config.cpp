@@ -21,7 +21,8 @@ void add_speculation(CLI::App& app, WorkerConfig& c) {
   app.add_option("--explore", c.explore, "Share of logged decisions drawn for exploration")
       ->check(CLI::Range(0.0, 1.0));
   app.add_option("--exits", c.exits,
-                 "Layers where drafts may leave, ascending; default: the model's shallow half")
+                 "Layers where drafts may leave, ascending; default: the policy file's, else the model's "
+                 "shallow half")
       ->delimiter(',')
       ->check(CLI::Range(1, 1024));
   app.add_option(

@@ -33,6 +33,7 @@ class CostProbe {
   Result<double> pass(int rows, int context, int last, int heads);
   double probe();  // seconds of statistics and draw of one row
   [[nodiscard]] int layers() const { return config_.layers; }
+  [[nodiscard]] std::string identity() const { return model_->identity(); }
   [[nodiscard]] std::string made_by() const {
     return std::string(backend_->name()) + " " + backend_->arithmetic_id() + ", " + options_.model;
   }
@@ -214,6 +215,7 @@ int run_costs(const CostOptions& options) {
   auto table =
       policy::CostTable::make(layers, layer, head, (*probe)->probe() * 1e6, pass_us, (*probe)->made_by());
   if (!table) return fail_with(table.error().message);
+  table->set_model((*probe)->identity());
   const std::string text = table->text();
   if (auto saved = policy::write_file(options.out, std::as_bytes(std::span(text))); !saved)
     return fail_with(saved.error().message);

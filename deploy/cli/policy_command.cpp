@@ -18,6 +18,7 @@ std::function<int()> add_policy_command(CLI::App& command) {
     PutOptions put, report;
     FitCommandOptions fit;
     ExportOptions exported;
+    AgreeOptions agree;
     ReplayCommandOptions replay, explore, lede, show;
     std::function<int()> run = [] { return 2; };
   };
@@ -47,6 +48,7 @@ std::function<int()> add_policy_command(CLI::App& command) {
       run_costs);
   add("replay", "Every policy over recorded answers and measured costs, in one table", add_replay_flags,
       parsed->replay, run_replay);
+  add("agree", "Real runs beside the replay of the same answers", add_agree_flags, parsed->agree, run_agree);
   add("explore", "Write logs of an exploring policy, by replay", add_replay_flags, parsed->explore,
       run_explore);
   add("lede", "Train LEDE as published on recorded answers, to compare with", add_replay_flags, parsed->lede,

@@ -110,8 +110,6 @@ void add_replay_flags(CLI::App& command, ReplayCommandOptions& o) {
       ->check(CLI::Range(1, 1000));
   command.add_option("--seed", o.seed, "explore: of the draws");
   command.add_option("--grid", o.grid, "replay: file for every static setting and threshold, by task (CSV)");
-  command.add_option("--identity", o.identity,
-                     "Model that logs and policies are for (a worker's log says it); default: the trace's");
   command.add_option("--picture", o.picture, "show: picture to write (SVG)");
   command.add_option("--split", o.split, "Answers that numbers are of; explore: that logs are of")
       ->check(

@@ -27,7 +27,7 @@ struct EvalOptions {
 // Traces and a cost table: everything that replays.
 struct ReplayCommandOptions {
   std::vector<std::string> traces;
-  std::string costs, policy, lede, log, picture, grid, identity;
+  std::string costs, policy, lede, log, picture, grid;
   std::vector<int> exits;  // candidates; none: the policy's, or all of the trace
   int deepen = 1, batch = 1, max_draft = 12, seed = 1, repeats = 1;
   double epsilon = 0;
@@ -43,6 +43,11 @@ struct FitCommandOptions {
   double foresight = 0.5;
 };
 
+struct AgreeOptions {
+  ReplayCommandOptions inputs;
+  std::string runs, baseline = "off";
+};
+
 struct ExportOptions {
   std::string policy, out;
   std::vector<std::string> logs;
@@ -56,6 +61,9 @@ void add_replay_flags(CLI::App& command,
 void add_fit_flags(CLI::App& command, FitCommandOptions& options);
 void add_export_flags(CLI::App& command, ExportOptions& options);
 
+void add_agree_flags(CLI::App& command, AgreeOptions& options);
+
+int run_agree(const AgreeOptions& options);     // real runs beside their replay
 int run_fit(const FitCommandOptions& options);  // learns from recorded answers, chooses on selection
 int run_export(const ExportOptions& options);   // a policy into the world, if logs show that it is better
 // 0: written; 3: trained and not shown to be better; 4: too few logs; 1: anything else.

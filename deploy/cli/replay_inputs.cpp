@@ -82,7 +82,7 @@ Answers ReplayInputs::all_of(policy::Split split) const {
 }
 
 std::string model_identity(const ReplayInputs& in, const ReplayCommandOptions& o) {
-  if (!o.identity.empty()) return o.identity;
+  if (!in.costs->model().empty()) return in.costs->model();
   return in.trace.fingerprint + (o.deepen > 1 ? " x" + std::to_string(o.deepen) : "");
 }
 

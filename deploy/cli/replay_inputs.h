@@ -34,7 +34,7 @@ struct ReplayInputs {
 // The reason it failed, or nothing.
 std::string read_inputs(const ReplayCommandOptions& options, ReplayInputs& in);
 
-// What logs and policies made from the inputs name as their model.
+// What logs and policies made from the inputs name as their model: that of the costs.
 [[nodiscard]] std::string model_identity(const ReplayInputs& in, const ReplayCommandOptions& options);
 
 using Speedups = std::map<std::string, double>;  // by task

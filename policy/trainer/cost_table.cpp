@@ -88,7 +88,7 @@ Result<CostTable> CostTable::make(std::int32_t layers, std::vector<Point> layer,
 
 Result<CostTable> CostTable::parse(std::string_view text) {
   std::istringstream lines{std::string(text)};
-  std::string line, made_by;
+  std::string line, made_by, model;
   std::vector<Point> layer, head;
   double probe = 0, pass = 0;
   std::int32_t layers = 0;
@@ -99,6 +99,8 @@ Result<CostTable> CostTable::parse(std::string_view text) {
     Point p;
     if (kind == "made_by")
       std::getline(fields >> std::ws, made_by);
+    else if (kind == "model")
+      fields >> model;
     else if (kind == "layers")
       fields >> layers;
     else if (kind == "layer" && fields >> p.rows >> p.context >> p.us)
@@ -116,7 +118,9 @@ Result<CostTable> CostTable::parse(std::string_view text) {
     if (layer.size() + head.size() > kPointLimit)
       return bad("more than " + std::to_string(kPointLimit) + " points");
   }
-  return make(layers, std::move(layer), std::move(head), probe, pass, std::move(made_by));
+  auto table = make(layers, std::move(layer), std::move(head), probe, pass, std::move(made_by));
+  if (table) table->set_model(std::move(model));
+  return table;
 }
 
 Result<CostTable> CostTable::load(const std::string& path) {
@@ -129,6 +133,7 @@ std::string CostTable::text() const {
   std::ostringstream out;
   out << "# Microseconds: a layer by rows and context, the head by rows, a probe of one row, a pass.\n";
   if (!made_by_.empty()) out << "made_by " << made_by_ << '\n';
+  if (!model_.empty()) out << "model " << model_ << '\n';
   out << "layers " << layers_ << '\n';
   for (std::size_t c = 0; c < contexts_.size(); ++c)
     for (std::size_t r = 0; r < rows_.size(); ++r)

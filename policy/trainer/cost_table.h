@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "policy/errc.h"
@@ -25,9 +26,11 @@ class CostTable {
   [[nodiscard]] double pass_us() const { return pass_us_; }    // of a pass, whatever its layers
   [[nodiscard]] std::int32_t layers() const { return layers_; }
   [[nodiscard]] const std::string& made_by() const { return made_by_; }
+  [[nodiscard]] const std::string& model() const { return model_; }  // identity; may be empty
+  void set_model(std::string identity) { model_ = std::move(identity); }
 
-  // Lines: `made_by TEXT`, `layers N`, `layer ROWS CONTEXT US`, `head ROWS US`, `probe US`, `pass US`; #
-  // comments.
+  // Lines: `made_by TEXT`, `model IDENTITY`, `layers N`, `layer ROWS CONTEXT US`, `head ROWS US`, `probe US`,
+  // `pass US`; # comments.
   static Result<CostTable> parse(std::string_view text);
   static Result<CostTable> load(const std::string& path);
   [[nodiscard]] std::string text() const;
@@ -42,7 +45,7 @@ class CostTable {
   std::vector<std::vector<double>> layer_;  // (contexts, rows)
   std::vector<double> head_rows_, head_;    // ascending
   double probe_us_ = 0, pass_us_ = 0;
-  std::string made_by_;
+  std::string made_by_, model_;
 };
 
 }  // namespace leadline::policy

@@ -24,7 +24,8 @@ void scale_to(LearnedModel& model, const DecodeTrace& trace, std::span<const Ans
               const CostTable& costs, const FitOptions& options) {
   std::vector<Trajectory> rounds;
   for (const std::int32_t batch : options.batches) {
-    ReplayOptions replaying{.batch = batch, .max_draft = options.rollout.max_draft, .epsilon = 0.5F};
+    ReplayOptions replaying{
+        .batch = batch, .max_draft = options.rollout.max_draft, .epsilon = 0.5F, .sink = {}};
     replaying.sink = [&](const Trajectory& round) { rounds.push_back(round); };
     (void)replay(trace, answers, *first_policy(trace), costs, replaying);
   }
@@ -104,12 +105,12 @@ void fit_policy(const DecodeTrace& trace, std::span<const AnswerTrace* const> an
     set.outputs = kClimb + model.exits.size();
     for (BatchField& field : fields) {
       RolloutTotals totals;
-      RolloutOptions rollout = options.rollout;
+      RolloutSetting rollout{trace, model, *current, costs, options.rollout};
+      if (iteration == 0) rollout.options.epsilon = std::max(rollout.options.epsilon, 0.5F);
       for (std::size_t a = 0; a < answers.size(); ++a) {
-        rollout.seed = options.rollout.seed + (static_cast<std::uint64_t>(iteration) << 40U) +
-                       (static_cast<std::uint64_t>(field.batch) << 24U) + a;
-        if (iteration == 0) rollout.epsilon = std::max(rollout.epsilon, 0.5F);
-        add_rollouts(trace, *answers[a], model, *current, costs, field, rollout, set, totals);
+        rollout.options.seed = options.rollout.seed + (static_cast<std::uint64_t>(iteration) << 40U) +
+                               (static_cast<std::uint64_t>(field.batch) << 24U) + a;
+        add_rollouts(rollout, *answers[a], field, set, totals);
       }
       field.update();
       progress.us_per_token.push_back(totals.us / totals.tokens);

@@ -202,6 +202,23 @@ ReplayResult replay(const DecodeTrace& trace, std::span<const AnswerTrace* const
   return run.result;
 }
 
+ReplayResult replay_together(const DecodeTrace& trace, std::span<const ReplayStart> starts,
+                             const ExitPolicy& policy, const CostTable& costs, std::int32_t max_draft) {
+  LEADLINE_CHECK(!starts.empty(), "sequences to replay");
+  const ReplayOptions options{.max_draft = max_draft, .sink = {}};
+  Replay run(policy, costs, options);
+  std::vector<Runner> runners;
+  for (const ReplayStart& start : starts) {
+    Runner& r = runners.emplace_back();
+    r.walk.trace = &trace;
+    r.walk.answer = start.answer;
+    r.walk.at = start.at;
+    r.id = runners.size();
+  }
+  while (std::ranges::all_of(runners, [](const Runner& r) { return r.walk.left() > 0; })) run.step(runners);
+  return run.result;
+}
+
 namespace {
 
 // Time of one round of `passes` passes to `exit`, alone.

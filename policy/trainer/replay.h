@@ -40,6 +40,16 @@ struct ReplayResult {
                                   const ExitPolicy& policy, const CostTable& costs,
                                   const ReplayOptions& options);
 
+struct ReplayStart {
+  const AnswerTrace* answer = nullptr;
+  std::int32_t at = 0;  // tokens that it has
+};
+// Sequences beside each other from where they are to the step in which the first one ends: what a stretch of
+// a real run is compared with. REQUIRES: at least one, each with a token left.
+[[nodiscard]] ReplayResult replay_together(const DecodeTrace& trace, std::span<const ReplayStart> starts,
+                                           const ExitPolicy& policy, const CostTable& costs,
+                                           std::int32_t max_draft);
+
 // The least time in which rounds can make the answer, knowing every token and every match beforehand, batch 1
 // (dynamic programming over positions, all exits and lengths).
 [[nodiscard]] ReplayResult oracle(const DecodeTrace& trace, std::span<const AnswerTrace* const> answers,

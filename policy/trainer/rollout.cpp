@@ -111,6 +111,30 @@ void note(std::vector<SequenceExperience>& known, std::int32_t from, const Seque
   for (auto i = static_cast<std::size_t>(from); i < known.size(); ++i) known[i] = experience;
 }
 
+// One exploring way through the answer: the decisions passed, and what was known where.
+std::vector<Passed> explore_answer(const RolloutSetting& setting, const Charged& charged, RoundWalk walk,
+                                   BatchField& field, std::vector<SequenceExperience>& known) {
+  const RolloutOptions& options = setting.options;
+  std::vector<Passed> passed;
+  for (std::uint32_t round = 0; walk.left() > 0; ++round) {
+    note(known, walk.at, walk.experience);
+    std::uint32_t number = 0;
+    const auto choose = [&](const DecisionPoint& point) {
+      passed.push_back({walk, point, walk.at});
+      return explore(point, setting.policy.decide(point), options.epsilon)
+          .draw(decision_uniform(options.seed, round, number++));
+    };
+    double us = 0;
+    walk.begin(choose(walk.start_point(options.max_draft)));
+    while (const auto point = charged.advance(walk, us)) walk.decided(choose(*point));
+    field.steps += 1;
+    for (std::int32_t j = 1; j <= std::min(walk.passes, kMostPasses); ++j)
+      field.seen[static_cast<std::size_t>(j)] += 1;
+    (void)walk.settle(setting.policy.needs().shadows);
+  }
+  return passed;
+}
+
 }  // namespace
 
 void BatchField::update() {
@@ -124,35 +148,18 @@ void BatchField::update() {
 // being the sequence's own tokens per microsecond under the policy. What those tokens are worth is known
 // better than by their number: the recorded time that the policy still needs from either end of the round.
 // That has no bias but the noise of the answer's rest; `foresight` mixes the two.
-void add_rollouts(const DecodeTrace& trace, const AnswerTrace& answer, const LearnedModel& model,
-                  const ExitPolicy& policy, const CostTable& costs, BatchField& field,
-                  const RolloutOptions& options, RolloutSet& set, RolloutTotals& totals) {
-  const Charged charged(costs, field);
-  const Rollout rollout(policy, charged, options.max_draft);
+void add_rollouts(const RolloutSetting& setting, const AnswerTrace& answer, BatchField& field,
+                  RolloutSet& set, RolloutTotals& totals) {
+  const Charged charged(setting.costs, field);
+  const Rollout rollout(setting.policy, charged, setting.options.max_draft);
+  const double foresight = setting.options.foresight;
   const std::size_t n = answer.tokens.size();
+  RoundWalk first;
+  first.trace = &setting.trace;
+  first.answer = &answer;
+  first.batch_rows = field.batch;
   std::vector<SequenceExperience> known(n);
-  std::vector<Passed> passed;
-  RoundWalk walk;
-  walk.trace = &trace;
-  walk.answer = &answer;
-  walk.batch_rows = field.batch;
-  const RoundWalk first = walk;
-  for (std::uint32_t round = 0; walk.left() > 0; ++round) {
-    note(known, walk.at, walk.experience);
-    std::uint32_t number = 0;
-    const auto choose = [&](const DecisionPoint& point) {
-      passed.push_back({walk, point, walk.at});
-      return explore(point, policy.decide(point), options.epsilon)
-          .draw(decision_uniform(options.seed, round, number++));
-    };
-    double us = 0;
-    walk.begin(choose(walk.start_point(options.max_draft)));
-    while (const auto point = charged.advance(walk, us)) walk.decided(choose(*point));
-    field.steps += 1;
-    for (std::int32_t j = 1; j <= std::min(walk.passes, kMostPasses); ++j)
-      field.seen[static_cast<std::size_t>(j)] += 1;
-    (void)walk.settle(false);
-  }
+  std::vector<Passed> passed = explore_answer(setting, charged, first, field, known);
   const std::vector<double> to_go = costs_to_go(known, first, rollout);
   totals.tokens += static_cast<double>(n);
   totals.us += to_go[0];
@@ -161,20 +168,22 @@ void add_rollouts(const DecodeTrace& trace, const AnswerTrace& answer, const Lea
   std::vector<std::uint8_t> legal(set.outputs);
   for (Passed& decision : passed) {
     decision.point.experience = &decision.walk.experience;
-    learned_inputs(model, decision.point, in);
-    fill_legal(model, decision.point, legal);
+    learned_inputs(setting.model, decision.point, in);
+    fill_legal(setting.model, decision.point, legal);
     const std::size_t row = set.returns.size();
     set.returns.resize(row + set.outputs, 0.0F);
     for (std::size_t o = 0; o < set.outputs; ++o) {
       if (legal[o] == 0) continue;
       RoundWalk tried = decision.walk;
-      const Outcome out = rollout.finish(tried, decision.point.kind, output_action(model, o, decision.point));
+      const Outcome out =
+          rollout.finish(tried, decision.point.kind, output_action(setting.model, o, decision.point));
       const double ahead = lambda * (to_go[static_cast<std::size_t>(decision.start)] -
                                      to_go[static_cast<std::size_t>(tried.at)]);
-      set.returns[row + o] = static_cast<float>((1 - options.foresight) * out.end.tokens +
-                                                options.foresight * ahead - lambda * out.us);
+      set.returns[row + o] =
+          static_cast<float>((1 - foresight) * out.end.tokens + foresight * ahead - lambda * out.us);
     }
-    const auto safe = static_cast<std::size_t>(benefit_output_of(model, safe_action(decision.point.kind)));
+    const auto safe =
+        static_cast<std::size_t>(benefit_output_of(setting.model, safe_action(decision.point.kind)));
     const float base = set.returns[row + safe];
     for (std::size_t o = 0; o < set.outputs; ++o) set.returns[row + o] -= legal[o] != 0 ? base : 0;
     set.states.insert(set.states.end(), in.begin(), in.end());

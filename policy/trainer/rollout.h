@@ -49,9 +49,16 @@ struct RolloutTotals {
   double tokens = 0, us = 0;  // of the current policy, without exploration
 };
 
-// Adds the decisions of `answer` under `policy`. `field` is counted in, its means stay.
-void add_rollouts(const DecodeTrace& trace, const AnswerTrace& answer, const LearnedModel& model,
-                  const ExitPolicy& policy, const CostTable& costs, BatchField& field,
-                  const RolloutOptions& options, RolloutSet& set, RolloutTotals& totals);
+struct RolloutSetting {
+  const DecodeTrace& trace;
+  const LearnedModel& model;  // gives inputs and outputs
+  const ExitPolicy& policy;   // the current one
+  const CostTable& costs;
+  RolloutOptions options;
+};
+
+// Adds the decisions of `answer`. `field` is counted in, its means stay.
+void add_rollouts(const RolloutSetting& setting, const AnswerTrace& answer, BatchField& field,
+                  RolloutSet& set, RolloutTotals& totals);
 
 }  // namespace leadline::policy

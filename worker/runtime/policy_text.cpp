@@ -60,6 +60,15 @@ std::string file_beside(const std::string& directory) {
 
 }  // namespace
 
+std::vector<std::int32_t> exits_of_policy(const std::string& text, const std::string& model_directory,
+                                          std::int32_t layers) {
+  const bool named = text.starts_with("file:");
+  if (!named && text != "auto") return {};
+  const auto file = policy::load_policy(named ? text.substr(5) : file_beside(model_directory));
+  if (!file || file->model.layers != layers) return {};
+  return file->model.exits;
+}
+
 Made policy_from_text(const std::string& text, const PolicySource& source) {
   if (text == "off") return Made(policy::make_off_policy());
   if (text == "auto") {

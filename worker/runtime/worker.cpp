@@ -212,7 +212,11 @@ Result<void> Rank::load_model() {
 
 Result<void> Rank::choose_exits() {
   if (config_.max_draft_rows == 0) return {};
-  exits_ = config_.exits.empty() ? default_exits(model_.layers) : config_.exits;
+  exits_ = config_.exits;
+  const std::string trained = "file:" + config_.policy_file;
+  for (const std::string& policy : {trained, config_.speculation})
+    if (exits_.empty()) exits_ = exits_of_policy(policy, config_.model_directory, model_.layers);
+  if (exits_.empty()) exits_ = default_exits(model_.layers);
   if (exits_.size() > policy::kMaxExits)
     return monitoring::fail(Errc::configuration, "--exits has " + std::to_string(exits_.size()) +
                                                      " layers, possible are " +

@@ -9,9 +9,8 @@
 set -euo pipefail
 work=$1
 leadline=${2:-$(cd "$(dirname "$0")/../../.." && pwd)/leadline}
-input=(--trace "$work"/*.trace --costs "$work/costs.txt" --deepen 2)
-[ -z "${IDENTITY:-}" ] || input+=(--identity "$IDENTITY") # of the model that it is for: a worker's log says it
-"$leadline" policy lede "${input[@]}" --exits 2,4,6,8,10,12 --lede "$work/lede.llp"
+input=(--trace "$work"/*.trace --costs "$work/costs.txt" --deepen "${DEEPEN:-2}") # the costs say which model the policy is for
+"$leadline" policy lede "${input[@]}" --exits "${LEDE_EXITS:-2,4,6,8,10,12}" --lede "$work/lede.llp"
 "$leadline" policy fit "${input[@]}" -o "$work/candidate.llp"
 rm -rf "$work/log"
 for batch in 1 4 16; do

@@ -31,13 +31,14 @@ RolloutSet empty_set(const LearnedModel& model) {
 TEST(Rollout, ThePolicysOwnTimeIsReplays) {
   const DecodeTrace trace = trace_of({"1101011101110001", "0001110101111101"});
   const LearnedModel model = model_for(trace);
+  const CostTable costs = flat_costs();
   for (const float threshold : {0.1F, 0.5F}) {
     const auto policy = make_threshold_policy({.exit = 2, .max_draft = 3, .threshold = threshold});
     RolloutTotals totals;
     for (const AnswerTrace& answer : trace.answers) {
       BatchField field;
       RolloutSet set = empty_set(model);
-      add_rollouts(trace, answer, model, *policy, flat_costs(), field, {.max_draft = 4, .epsilon = 0}, set,
+      add_rollouts({trace, model, *policy, costs, {.max_draft = 4, .epsilon = 0}}, answer, field, set,
                    totals);
     }
     const ReplayResult replayed = replay(trace, answers_of(trace), *policy, flat_costs(), {.max_draft = 4});
@@ -51,11 +52,13 @@ TEST(Rollout, ThePolicysOwnTimeIsReplays) {
 TEST(Rollout, ReturnsAreTokensLessLambdaCost) {
   const DecodeTrace trace = trace_of({"11"});
   const LearnedModel model = model_for(trace);
+  const CostTable costs = flat_costs();
+  const auto off = make_off_policy();
   BatchField field;
   RolloutSet set = empty_set(model);
   RolloutTotals totals;
-  add_rollouts(trace, trace.answers[0], model, *make_off_policy(), flat_costs(), field,
-               {.max_draft = 4, .epsilon = 0, .foresight = 0}, set, totals);
+  add_rollouts({trace, model, *off, costs, {.max_draft = 4, .epsilon = 0, .foresight = 0}}, trace.answers[0],
+               field, set, totals);
   const double plain = 3 + 100 + 20 + 1, lambda = 1 / plain;
   ASSERT_GE(set.returns.size(), set.outputs);
   EXPECT_FLOAT_EQ(set.returns[kPlain], 0) << "the safe action is what others are compared with";

@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""Real runs of exit policies on a server of this process's own: the same prompts under every policy, taking turns.
+
+    python3 models/reference/inflate.py W/1b
+    tests/bench/speculation_runs.py --model W/1b --batch 1 --seconds 120 --out W/runs.jsonl off static:2,4 threshold:2,12,0.4 file:W/lede.llp
+    tests/bench/speculation_runs.py --model W/1b --batch 4 --guard --pairs 12 --out W/guard.jsonl off auto
+
+One line of W/runs.jsonl per policy and group of `batch` prompts: tokens and seconds between the first moment at which all sequences of the
+group had a token and the first at which one was done, and how many each had at the beginning, so that `leadline policy agree` can replay the
+very same stretch. --guard leaves the decision to the server (mode auto: the guard may hold drafts back); else the guard is passed by.
+Prompts of one split and temperature are taken in order, tasks in turn; --skip goes on where an earlier slice ended.
+"""
+import argparse
+import json
+import os
+import sys
+import threading
+import time
+import urllib.request
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests/integration"))
+from server_process import ServerProcess  # noqa: E402
+
+
+def prompts_of(path, split):
+    """Of each temperature: (index among the split's prompts, seed, text), tasks in turn."""
+    with open(path, encoding="utf8") as file:
+        lines = [(number, json.loads(line)) for number, line in enumerate(file, 1)]
+    chosen = [(number, line) for number, line in lines if line["split"] == split]
+    tasks = {}
+    for index, (number, line) in enumerate(chosen):
+        tasks.setdefault(line["task"], []).append((index, number, line["text"]))
+    return [prompt for turn in zip(*tasks.values()) for prompt in turn]
+
+
+def put_policy(server, text):
+    request = urllib.request.Request(server.worker_admin_url(0) + "/policy", data=text.encode(), method="POST")
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        if answer.status != 200:
+            sys.exit(f"policy {text}: {answer.read()[:300]!r}")
+
+
+def answer(server, prompt, options, temperature, times):
+    """Appends (seconds, tokens so far) of every event, and at last the tokens."""
+    body = {"model": server.model, "prompt": prompt[2], "max_tokens": options.tokens, "temperature": temperature, "seed": prompt[1],
+            "ignore_eos": True, "return_token_ids": True, "speculation": {"mode": "auto" if options.guard else "learned"}}
+    tokens = []
+    for event in server.stream("/v1/completions", body, timeout_s=140):
+        for choice in event.get("choices", []):
+            tokens += choice.get("token_ids") or []
+        if tokens:
+            times.append((time.monotonic(), len(tokens)))
+    times.append(tokens)
+
+
+def tokens_at(times, moment):
+    return max([count for when, count in times if when <= moment], default=0)
+
+
+def run_group(server, group, options, temperature):
+    all_times = [[] for _ in group]
+    threads = [threading.Thread(target=answer, args=(server, prompt, options, temperature, times))
+               for prompt, times in zip(group, all_times)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    tokens = [times.pop() for times in all_times]
+    if any(len(each) != options.tokens for each in tokens):
+        sys.exit(f"answers of {[len(each) for each in tokens]} tokens instead of {options.tokens}")
+    begin = max(times[0][0] for times in all_times)
+    end = min(times[-1][0] for times in all_times)
+    at_begin = [tokens_at(times, begin) for times in all_times]
+    return {"begin": at_begin, "end": [tokens_at(times, end) for times in all_times], "seconds": end - begin}, tokens
+
+
+def groups_of(prompts, options):
+    """(prompts, temperature): greedy and sampled in turn."""
+    size = options.batch
+    starts = range(options.skip * size, len(prompts) - size + 1, size)
+    for start in starts:
+        for temperature in (0.0, 0.6):
+            yield prompts[start:start + size], temperature
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("policies", nargs="+", help="as the worker's --speculation; the first is the baseline")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--prompts", default=os.path.join(ROOT, "models/reference/tasks.jsonl"))
+    parser.add_argument("--split", default="held-out")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--tokens", type=int, default=96)
+    parser.add_argument("--seconds", type=float, default=100, help="no group begins later")
+    parser.add_argument("--pairs", type=int, default=1 << 30, help="groups at most")
+    parser.add_argument("--skip", type=int, default=0, help="groups of each temperature that an earlier slice has done")
+    parser.add_argument("--guard", action="store_true")
+    parser.add_argument("--start", default="off", help="--speculation of the server; its exits are the candidates")
+    parser.add_argument("--out", required=True)
+    options = parser.parse_args()
+    prompts = prompts_of(options.prompts, options.split)
+    began = time.monotonic()
+    extra = ["--max-seqs", str(max(options.batch, 2)), "--max-model-len", "2048", "--kv-pool", "1GiB", "--speculation", options.start]
+    with ServerProcess(model=options.model, extra=extra) as server, open(options.out, "a", encoding="utf8") as out:
+        done = 0
+        for group, temperature in groups_of(prompts, options):
+            if done >= options.pairs or time.monotonic() - began > options.seconds:
+                break
+            first_tokens = None
+            order = options.policies if done % 2 == 0 else options.policies[::-1]
+            for text in order:
+                put_policy(server, text)
+                result, tokens = run_group(server, group, options, temperature)
+                first_tokens = first_tokens or tokens
+                result.update(policy=text, batch=options.batch, temperature=temperature, group=done + options.skip * 2,
+                              split=options.split, prompts=[prompt[0] for prompt in group], same=tokens == first_tokens,
+                              guard=options.guard, tokens=tokens)
+                out.write(json.dumps(result) + "\n")
+                out.flush()
+            done += 1
+        print(f"speculation runs: {done} groups of {options.batch}, {len(options.policies)} policies each; next --skip "
+              f"{options.skip + done // 2}")
+
+
+if __name__ == "__main__":
+    main()
