@@ -11,7 +11,11 @@ import sys
 
 import yaml
 
-CHART = os.path.join(os.path.dirname(os.path.abspath(__file__)), "leadline")
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(HERE)), ".ci"))
+from generated_files import write_or_check  # noqa: E402
+
+CHART = os.path.join(HERE, "leadline")
 KEY = re.compile(r"^( *)([A-Za-z0-9]+):")
 
 
@@ -107,17 +111,8 @@ def main():
     with open(os.path.join(CHART, "values.yaml")) as file:
         text = file.read()
     values, comments = yaml.safe_load(text), comments_of(text)
-    wrong = []
-    for name, content in (("values.schema.json", make_schema(values, comments)), ("README.md", make_readme(values, comments))):
-        path = os.path.join(CHART, name)
-        if "--check" not in sys.argv:
-            with open(path, "w") as file:
-                file.write(content)
-        elif not os.path.exists(path) or open(path).read() != content:
-            wrong.append(name)
-    if wrong:
-        print(f"not what values.yaml says: {', '.join(wrong)}; run deploy/helm/make_chart_files.py")
-    return 1 if wrong else 0
+    made = {"values.schema.json": make_schema(values, comments), "README.md": make_readme(values, comments)}
+    return write_or_check({os.path.join(CHART, name): text for name, text in made.items()}, "deploy/helm/make_chart_files.py")
 
 
 if __name__ == "__main__":

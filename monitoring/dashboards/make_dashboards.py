@@ -9,6 +9,8 @@ import os
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(HERE)), ".ci"))
+from generated_files import write_or_check  # noqa: E402
 
 
 def quantiles(metric):
@@ -221,17 +223,8 @@ def board(name):
 
 
 def main():
-    wrong = []
-    for name in BOARDS:
-        path, text = os.path.join(HERE, name + ".json"), json.dumps(board(name), indent=1) + "\n"
-        if "--check" not in sys.argv:
-            with open(path, "w") as file:
-                file.write(text)
-        elif not os.path.exists(path) or open(path).read() != text:
-            wrong.append(name)
-    if wrong:
-        print(f"not what make_dashboards.py makes: {', '.join(wrong)}")
-    return 1 if wrong else 0
+    texts = {os.path.join(HERE, name + ".json"): json.dumps(board(name), indent=1) + "\n" for name in BOARDS}
+    return write_or_check(texts, "monitoring/dashboards/make_dashboards.py")
 
 
 if __name__ == "__main__":

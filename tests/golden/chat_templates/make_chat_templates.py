@@ -5,8 +5,10 @@ import json
 import os
 import sys
 
-import jinja_oracle as oracle
-from conversations import CONVERSATIONS
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../.ci"))
+import jinja_oracle as oracle  # noqa: E402
+from conversations import CONVERSATIONS  # noqa: E402
+from generated_files import write_or_check  # noqa: E402
 
 # Without a generation prompt, only these are committed (the live comparison does them all).
 WITHOUT_PROMPT = {"user", "system and turns", "ends with assistant", "tool call", "parts"}
@@ -42,17 +44,9 @@ def contents():
 
 
 def main():
-    stale = []
-    for name, text in contents():
-        path = os.path.join(oracle.HERE, name)
-        if "--check" not in sys.argv:
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(text)
-        elif not os.path.exists(path) or oracle.read(path) != text:
-            stale.append(name)
-    if stale:
-        sys.exit("not what jinja2 makes of the templates now: " + ", ".join(stale))
+    return write_or_check({os.path.join(oracle.HERE, name): text for name, text in contents()},
+                          "tests/golden/chat_templates/make_chat_templates.py")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
