@@ -190,13 +190,15 @@ Finding judge_port(const PortFacts& port) {
   if (port.free) return ok(check, what + " is free");
   return advice(check, what + " is taken",
                 "`leadline up` takes other ones, or refuses where you asked for these",
-                "ss -ltnp shows who; end it, or give --port and --admin-port");
+                "a server of yours? --url checks it; else ss -ltnp shows who: end it, or give --port");
 }
 
 Finding judge_redis(const std::optional<RedisFacts>& redis) {
   if (!redis) return skipped("redis", "not asked for", "--redis HOST:PORT checks one");
   if (!redis->error.empty()) {
-    return problem("redis", redis->address + ": " + redis->error, "nothing is shared between machines",
+    const bool named = redis->error.starts_with(redis->address);
+    return problem("redis", named ? redis->error : redis->address + ": " + redis->error,
+                   "nothing is shared between machines",
                    "check address, password and firewall; serving goes on without it");
   }
   const std::string what = redis->address + " answers in " + format_number(redis->ping_ms, 2) + " ms";

@@ -1,4 +1,4 @@
-"""Every answered request is in every histogram of requests, the fast ones too: quantiles are of all, not of those that waited."""
+"""Figures that boards and alerts trust: every answered request is in every histogram, the fast ones too, and the phase is the present one."""
 import unittest
 
 from server_process import ServerProcess
@@ -22,6 +22,14 @@ class MetricsCounts(unittest.TestCase):
             self.assertEqual(after["leadline_request_e2e_seconds_count"], ANSWERS)
             finished = sum(value for name, value in after.items() if name.startswith("leadline_requests_finished_total"))
             self.assertEqual(finished, ANSWERS)
+
+    def test_a_serving_worker_says_so(self):
+        with ServerProcess(extra=["--threads", "1"]) as server:
+            worker, coordinator = server.metrics(0), server.metrics()
+            for metrics in (worker, coordinator):
+                phases = {name: value for name, value in metrics.items() if name.startswith("leadline_startup_phase")}
+                self.assertEqual([name for name, value in phases.items() if value], ['leadline_startup_phase{phase="ready"}'])
+            self.assertGreater(worker['leadline_startup_seconds{phase="loading"}'], 0)
 
 
 if __name__ == "__main__":

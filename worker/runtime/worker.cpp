@@ -58,9 +58,11 @@ class Rank {
   void set_phase(StartupPhase phase, WorkerPhase wire) {
     health_.set_phase(phase);
     status_.phase = wire;
+    if (leads()) publish_phase(phase);
   }
 
  private:
+  void publish_phase(StartupPhase phase);
   Result<void> start_admin();
   Result<void> load_model();
   Result<void> choose_exits();
@@ -110,7 +112,19 @@ class Rank {
   std::unique_ptr<BlockMover> mover_;
   std::uint32_t first_kv_head_ = 0;
   std::atomic<bool> serving_{false};
+  // Only while starting, so only this thread: a signal's phases come after `ready`.
+  StartupPhase starting_phase_ = StartupPhase::starting;
+  std::chrono::steady_clock::time_point phase_since_ = std::chrono::steady_clock::now();
 };
+
+void Rank::publish_phase(StartupPhase phase) {
+  metrics_.startup_phase.set(phase);
+  if (phase > StartupPhase::ready || starting_phase_ >= StartupPhase::ready) return;
+  const auto now = std::chrono::steady_clock::now();
+  metrics_.startup_seconds[starting_phase_].set(std::chrono::duration<double>(now - phase_since_).count());
+  starting_phase_ = phase;
+  phase_since_ = now;
+}
 
 Result<void> Rank::start() {
   transport::BootstrapOptions options;
