@@ -389,6 +389,13 @@ TEST_P(BackendConformance, EmbedAndGatherCopyRowsExactly) {
     backend_->gather_rows(ConstFloatMatrix(out.data(), 4, 72), rows, FloatMatrix(gathered.data(), 2, 72));
     EXPECT_TRUE(std::equal(gathered.begin(), gathered.begin() + 72, out.begin() + 2 * 72));
     EXPECT_TRUE(std::equal(gathered.begin() + 72, gathered.end(), out.begin()));
+    Floats scattered(4 * 72, -1.0f);
+    const std::vector<std::int32_t> to = {3, 1};
+    backend_->scatter_rows(ConstFloatMatrix(gathered.data(), 2, 72), to,
+                           FloatMatrix(scattered.data(), 4, 72));
+    EXPECT_TRUE(std::equal(gathered.begin(), gathered.begin() + 72, scattered.begin() + 3 * 72));
+    EXPECT_TRUE(std::equal(gathered.begin() + 72, gathered.end(), scattered.begin() + 72));
+    EXPECT_EQ(std::count(scattered.begin(), scattered.end(), -1.0f), 2 * 72);
   }
 }
 

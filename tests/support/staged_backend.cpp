@@ -131,6 +131,11 @@ class StagedBackend final : public Backend {
     device_->gather_rows(from.matrix(), rows, to.matrix());
     to.fetch();
   }
+  void scatter_rows(ConstFloatMatrix x, std::span<const std::int32_t> rows, FloatMatrix out) override {
+    const Sent from(*device_, x), to(*device_, out);
+    device_->scatter_rows(from.matrix(), rows, to.matrix());
+    to.fetch();
+  }
   void copy_unit(KvPool& pool, std::uint32_t from, std::uint32_t to) override {
     device_->copy_unit(pool, from, to);
   }

@@ -6,6 +6,7 @@
 #include "tests/support/thread_communicator.h"
 #include "worker/model/shard_plan.h"
 #include "worker/runtime/block_store.h"
+#include "worker/runtime/warm_up.h"
 
 namespace leadline::tests {
 
@@ -93,6 +94,19 @@ void WorkerHarness::follow(transport::Communicator& ranks, worker::StepExecutor&
   if (store != nullptr) store->close(std::chrono::seconds(5));
 }
 
+void WorkerHarness::warm(worker::StepExecutor& executor, const worker::TransformerOptions& load, int rank,
+                         std::int32_t vocab) {
+  worker::WarmUpLimits limits;
+  limits.max_sequences = static_cast<std::int32_t>(options_.max_sequences);
+  limits.step_tokens = load.max_rows;
+  limits.max_model_len = load.max_positions;
+  limits.device = limits.records = !executor.backend().host_addressable();
+  limits.exits = options_.exits;
+  limits.max_draft_rows = static_cast<std::int32_t>(options_.max_draft_rows);
+  const auto warmed = worker::warm_up(executor, limits, {rank == 0, vocab, load.max_logit_rows, {}});
+  LEADLINE_CHECK(warmed.has_value(), warmed.error().message.c_str());
+}
+
 void WorkerHarness::rank_main(int rank) {
   transport::Communicator& ranks = *group_[static_cast<std::size_t>(rank)];
   worker::BackendOptions backend_options;
@@ -139,6 +153,7 @@ void WorkerHarness::rank_main(int rank) {
     draft_group = std::move(*made);
     executor.use_draft_group(draft_group.get());
   }
+  if (options_.warm) warm(executor, load, ranks.rank(), (*transformer)->vocab());
   const std::string fingerprint =
       (*transformer)->fingerprint() + "-kv-" + std::string(transport::name_of(options_.kv_dtype));
   auto shard = worker::ShardPlan::make(*config, rank, options_.ranks);

@@ -23,7 +23,8 @@ struct HarnessOptions {
   worker::DType kv_dtype = worker::DType::bf16;
   std::string isa;  // "" = the host's best
   std::function<std::unique_ptr<worker::Backend>()>
-      make_backend;  // instead of the CPU's; called by each rank
+      make_backend;   // instead of the CPU's; called by each rank
+  bool warm = false;  // runs and records what a worker does before it is ready
   std::uint32_t pages = 1024, host_pages = 256;
   std::uint32_t max_sequences = 32, step_tokens = 512, min_chunk_tokens = 64;
   std::uint32_t max_model_len = 2048;
@@ -82,6 +83,8 @@ class WorkerHarness {
   kvstore::TieredStore* open_store(int rank);
   void lead(transport::Communicator& ranks, worker::StepExecutor& executor, kvstore::TieredStore* store,
             worker::BlockMover* mover, const worker::BlockGeometry& blocks, const worker::ModelConfig& model);
+  void warm(worker::StepExecutor& executor, const worker::TransformerOptions& load, int rank,
+            std::int32_t vocab);
   static void follow(transport::Communicator& ranks, worker::StepExecutor& executor,
                      kvstore::TieredStore* store);
   void receive();

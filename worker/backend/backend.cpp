@@ -88,6 +88,16 @@ Result<std::unique_ptr<PackedMatrix>> Backend::restore(const PackedShape&, std::
   return monitoring::fail(Errc::configuration, "this backend restores no packed weights");
 }
 
+void Backend::scatter_rows(ConstFloatMatrix x, std::span<const std::int32_t> rows, FloatMatrix out) {
+  LEADLINE_CHECK(static_cast<std::int64_t>(rows.size()) == x.rows && x.cols == out.cols,
+                 "scatter_rows: shapes");
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    LEADLINE_CHECK(rows[i] >= 0 && rows[i] < out.rows, "scatter_rows: row outside the matrix");
+    std::memcpy(out.row(rows[i]), x.row(static_cast<std::int64_t>(i)),
+                static_cast<std::size_t>(x.cols) * sizeof(float));
+  }
+}
+
 bool Backend::choose_tokens(ConstFloatMatrix, std::span<const TokenChoiceRow>, std::span<const LogitEdit>,
                             std::span<TokenChoice>) {
   return false;

@@ -66,10 +66,14 @@ struct HeadNorm {            // Qwen3's per-head RMS norm of q and k before RoPE
 
 // What one step runs, for Backend::begin_step: the very arrays that embed, rope_write_kv, attention and
 // gather_rows are then called with (bases of the KV tables may all move by one amount from layer to layer).
+// After gather_rows of logit_rows, products are of those rows.
 struct StepRows {
   std::span<const std::int32_t> tokens;
   std::span<const SequenceRows> sequences;
   std::span<const std::int32_t> logit_rows;
+  std::span<const std::int32_t> kept_in, kept_out;  // of gather_rows and scatter_rows on rows between passes
+  // Every layer's ops get all sequences with these tables; else those of the layer, with tables of its own.
+  bool same_tables = true;
 };
 
 class Backend {
@@ -154,6 +158,8 @@ class Backend {
 
   // out[i] = x[rows[i]].
   virtual void gather_rows(ConstFloatMatrix x, std::span<const std::int32_t> rows, FloatMatrix out) = 0;
+  // out[rows[i]] = x[i]; of equal rows any one.
+  virtual void scatter_rows(ConstFloatMatrix x, std::span<const std::int32_t> rows, FloatMatrix out);
 
   // Chooses tokens from rows of logits where they are, by the sampler's definitions: out[i] for rows[i],
   // whose edits lie end to end in `edits`. False: not here (the CPU, where the sampler reads logits itself).

@@ -19,7 +19,7 @@ Result<Activations> Activations::allocate(const ModelConfig& config, const Shard
   const bool gathers_logits = plan.ranks > 1 && plan.rank == 0;
   const std::pair<std::unique_ptr<Buffer>*, std::int64_t> wanted[] = {
       {&a.residual_, rows * a.hidden_},
-      {&a.kept_, std::max<std::int64_t>(most.kept, 1) * a.hidden_},
+      {&a.kept_, (std::int64_t{most.kept} + 1) * a.hidden_},
       {&a.normed_, rows * a.hidden_},
       {&a.qkv_, rows * a.qkv_columns_},
       {&a.attended_, rows * a.query_columns_},

@@ -14,7 +14,7 @@ namespace leadline::worker {
 
 struct ActivationRows {  // the most of each
   std::int32_t step = 0, logits = 0;
-  std::int32_t kept = 0;  // hidden states that outlive their pass
+  std::int32_t kept = 0;  // hidden states that outlive their pass; one slot more, for nobody
 };
 
 class Activations {

@@ -32,6 +32,7 @@ class RankTransformer final : public Transformer {
 
   Result<ConstFloatMatrix> forward(const StepBatch& batch, KvPool& pool) override;
   void mirror_kv(Transformer* shallow, KvPool* pool) override {
+    mirrored_ = true;
     mirror_ = shallow;
     mirror_pool_ = pool;
   }
@@ -52,6 +53,8 @@ class RankTransformer final : public Transformer {
   // The parts that a pass is made of.
   void begin(const StepBatch& batch);
   StepBatch padded(const StepBatch& batch);
+  [[nodiscard]] bool recordable(const StepBatch& batch) const;
+  static bool same_layers(const StepBatch& batch);
   Result<void> run_layers(const StepBatch& batch, KvPool& pool);
   void set_table(const StepBatch& batch, std::size_t i, std::int32_t layer);
   Result<void> run_layer(std::int32_t layer, std::size_t active, const StepBatch& batch, KvPool& pool);
@@ -63,6 +66,7 @@ class RankTransformer final : public Transformer {
     return {static_cast<float*>(kept_kv_->data()) + first * columns, rows, columns};
   }
   Result<void> run_pass(const StepBatch& batch, KvPool& pool);
+  [[nodiscard]] std::uint64_t tag_of(const StepBatch& batch, const KvPool& pool) const;
   Result<void> logits_at_exit(const StepBatch& batch);
   [[nodiscard]] ConstFloatMatrix where_logits_are(const StepBatch& batch) const;
 
@@ -92,18 +96,19 @@ class RankTransformer final : public Transformer {
   transport::Communicator& ranks_;
 
   // Set once, before the first step: where K and V of all heads go besides; null: nowhere.
+  bool mirrored_ = false;  // by this rank or another
   Transformer* mirror_ = nullptr;
   KvPool* mirror_pool_ = nullptr;
 
   // Scratch of one step, owned by the step thread.
   std::unique_ptr<Buffer> kept_kv_;  // (max_kept_rows, layers, 2 Hkv d); null unless first_layers
-  std::int32_t keep_at_ = -1;        // kept slot of row 0 of the pass at hand
   Activations activations_;
   std::vector<SequenceRows> sequences_;      // with the KV table of the layer at hand
   std::vector<std::uint32_t> head_lengths_;  // (sequences, KV heads), of those whose heads differ
-  std::vector<std::int32_t> padded_tokens_, padded_logit_rows_;
-  std::vector<std::int32_t> iota_;  // 0, 1, 2, ... max_rows
-  std::vector<float> host_logits_;  // where the device's memory is not the host's
+  std::vector<std::int32_t> padded_tokens_, padded_logit_rows_, padded_kept_in_;
+  std::vector<std::int32_t> kept_out_;  // kept slot of every row of the pass at hand
+  std::vector<std::int32_t> iota_;      // 0, 1, 2, ... max_rows
+  std::vector<float> host_logits_;      // where the device's memory is not the host's
 };
 
 Result<void> lost(const transport::Result<void>& result) {
@@ -136,7 +141,7 @@ Result<void> RankTransformer::load(const TransformerOptions& options) {
 
   if (options.first_layers > 0) {
     auto kept = backend_.allocate(
-        std::int64_t{std::max(max_kept_rows_, 1)} * config_.layers * kv_width() * std::int64_t{sizeof(float)},
+        std::int64_t{max_kept_rows_ + 1} * config_.layers * kv_width() * std::int64_t{sizeof(float)},
         "keys and values of drafts");
     if (!kept) return tl::unexpected(kept.error());
     kept_kv_ = std::move(*kept);
@@ -227,36 +232,54 @@ void RankTransformer::check_layers(const StepBatch& batch) const {
   LEADLINE_CHECK(batch.kept_out < 0 || batch.kept_out + rows <= max_kept_rows_, "more rows than kept slots");
 }
 
-// On a device, a step of decode rows becomes one of a few shapes that are recorded: rows of no sequence
-// follow, which read token 0, write no pages and whose logits nobody sees. Rows do not depend on their
-// company (X1).
+// On a device, a pass of decode rows through the same layers becomes one of a few shapes that are recorded:
+// rows of no sequence follow, which read token 0 or kept slot 0, write no pages and whose logits nobody sees.
+// Rows do not depend on their company (X1).
 StepBatch RankTransformer::padded(const StepBatch& batch) {
-  if (backend_.stream() == nullptr || !batch.layers.empty() || batch.kept_out >= 0 || mirror_ != nullptr ||
-      batch.tap != nullptr)
-    return batch;
-  for (const SequenceRows& s : batch.sequences)
-    if (!s.decode) return batch;
+  if (!recordable(batch)) return batch;
   const auto fill = [](std::span<const std::int32_t> from, std::int32_t most, std::vector<std::int32_t>& to) {
     const auto count = static_cast<std::int32_t>(from.size());
     to.assign(from.begin(), from.end());
     to.resize(static_cast<std::size_t>(std::max(count, std::min(step_bucket(count), most))), 0);
   };
+  StepBatch wider = batch;
   fill(batch.tokens, max_rows_, padded_tokens_);
   fill(batch.logit_rows, max_logit_rows_, padded_logit_rows_);
-  StepBatch wider = batch;
   wider.tokens = padded_tokens_;
   wider.logit_rows = padded_logit_rows_;
+  if (batch.kept_in.empty()) return wider;
+  fill(batch.kept_in, max_rows_, padded_kept_in_);
+  wider.kept_in = padded_kept_in_;
   return wider;
+}
+
+// Every row runs the same layers, and what is done does not hang on what only this pass knows.
+bool RankTransformer::recordable(const StepBatch& batch) const {
+  const auto decodes = [](const SequenceRows& s) { return s.decode && s.kv.layers == nullptr; };
+  const bool joins_and_keeps = kept_kv_ && !batch.kept_in.empty() && batch.kept_out >= 0;
+  return backend_.stream() != nullptr && batch.tap == nullptr && same_layers(batch) && !joins_and_keeps &&
+         std::all_of(batch.sequences.begin(), batch.sequences.end(), decodes);
+}
+
+bool RankTransformer::same_layers(const StepBatch& batch) {
+  return std::all_of(batch.layers.begin(), batch.layers.end(),
+                     [&](LayerRange range) { return range == batch.layers.front(); });
 }
 
 // `batch` has been checked; it may be padded.
 void RankTransformer::begin(const StepBatch& batch) {
   sequences_.assign(batch.sequences.begin(), batch.sequences.end());
   head_lengths_.resize(sequences_.size() * static_cast<std::size_t>(plan_.kv_heads.count));
-  // A device's tables are of the whole batch: passes whose rows come and go hand theirs over layer by layer.
-  const bool together = std::all_of(batch.layers.begin(), batch.layers.end(),
-                                    [&](LayerRange range) { return range == batch.layers.front(); });
-  if (together) backend_.begin_step({batch.tokens, sequences_, batch.logit_rows});
+  kept_out_.clear();
+  if (batch.kept_out >= 0) {  // rows that pad the pass go to the slot behind the last
+    const SequenceRows& end = batch.sequences.back();
+    kept_out_.resize(batch.tokens.size(), max_kept_rows_);
+    std::iota(kept_out_.begin(), kept_out_.begin() + end.first_row + end.rows, batch.kept_out);
+  }
+  StepRows rows{batch.tokens, sequences_, batch.logit_rows, batch.kept_in, kept_out_};
+  rows.same_tables = same_layers(batch) && std::all_of(batch.sequences.begin(), batch.sequences.end(),
+                                                       [](const auto& s) { return s.kv.layers == nullptr; });
+  backend_.begin_step(rows);
 }
 
 // x = embedding of the tokens, everywhere whole; of rows that join: what they left an earlier pass with.
@@ -279,10 +302,10 @@ void RankTransformer::enter_rows(const StepBatch& batch) {
 // K and V as the rows' heads made them, before norm and RoPE: whoever takes them over applies both.
 void RankTransformer::keep_kv(std::int32_t layer, const FloatMatrix& qkv) {
   const std::int64_t width = kv_width();
-  const FloatMatrix out = kept_kv(keep_at_, qkv.rows);
-  backend_.gather_rows({qkv.data + (qkv.cols - width), qkv.rows, width, qkv.row_stride},
-                       std::span(iota_).first(static_cast<std::size_t>(qkv.rows)),
-                       {out.data + layer * width, out.rows, width, out.row_stride});
+  const FloatMatrix out = kept_kv(0, max_kept_rows_ + 1);
+  backend_.scatter_rows({qkv.data + (qkv.cols - width), qkv.rows, width, qkv.row_stride},
+                        std::span(kept_out_).first(static_cast<std::size_t>(qkv.rows)),
+                        {out.data + layer * width, out.rows, width, out.row_stride});
 }
 
 // The KV table of sequence i in `layer`.
@@ -344,7 +367,7 @@ Result<void> RankTransformer::attention(std::int32_t layer, std::span<const Sequ
   if (mirror_ != nullptr && layer < mirror_->layers())
     mirror_->write_kv(layer, normed, active, *mirror_pool_);
   backend_.linear(normed, *w.qkv, w.qkv_bias, qkv);
-  if (kept_kv_ && keep_at_ >= 0) keep_kv(layer, qkv);
+  if (kept_kv_ && !kept_out_.empty()) keep_kv(layer, qkv);
   backend_.rope_write_kv(qkv, shape, rope_, head_norm, active, pool);
   if (tap != nullptr) tap->see(layer, qkv, active);
   backend_.attention(qkv, shape, active, pool, attended, {});
@@ -416,15 +439,27 @@ Result<void> RankTransformer::logits_at_exit(const StepBatch& batch) {
 }
 
 Result<void> RankTransformer::run_pass(const StepBatch& batch, KvPool& pool) {
-  keep_at_ = batch.kept_out;
   enter_rows(batch);
   if (auto layers = run_layers(batch, pool); !layers) return layers;
-  if (batch.kept_out >= 0) {
-    const auto rows = static_cast<std::int64_t>(batch.tokens.size());
-    backend_.gather_rows(activations_.residual(rows), std::span(iota_).first(batch.tokens.size()),
-                         activations_.kept(batch.kept_out, rows));
-  }
+  if (batch.kept_out >= 0)
+    backend_.scatter_rows(activations_.residual(static_cast<std::int64_t>(batch.tokens.size())), kept_out_,
+                          activations_.kept(0, max_kept_rows_ + 1));
   return logits_at_exit(batch);
+}
+
+// What a record bakes in besides shapes: whose layers, which, the pool, its geometry and how its units are
+// numbered.
+std::uint64_t RankTransformer::tag_of(const StepBatch& batch, const KvPool& pool) const {
+  const LayerRange layers = batch.layers.empty() ? LayerRange{0, config_.layers} : batch.layers.front();
+  std::uint64_t tag = reinterpret_cast<std::uintptr_t>(this);
+  for (const std::uint64_t fact :
+       {static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(&pool)), std::uint64_t{pool.units()},
+        static_cast<std::uint64_t>(pool.unit_bytes()), static_cast<std::uint64_t>(pool.dtype()),
+        std::uint64_t{batch.layer_unit_step}, static_cast<std::uint64_t>(layers.first),
+        static_cast<std::uint64_t>(layers.last), std::uint64_t{batch.kept_out >= 0},
+        std::uint64_t{!batch.kept_in.empty()}})
+    tag = (tag ^ fact) * 0x100000001b3U;
+  return tag;
 }
 
 Result<ConstFloatMatrix> RankTransformer::forward(const StepBatch& asked, KvPool& pool) {
@@ -433,15 +468,10 @@ Result<ConstFloatMatrix> RankTransformer::forward(const StepBatch& asked, KvPool
   const StepBatch batch = padded(asked);
   begin(batch);
   ConstFloatMatrix logits = where_logits_are(asked);
-  // What a record bakes in besides shapes: the pool, its geometry and how its units are numbered.
-  std::uint64_t tag = reinterpret_cast<std::uintptr_t>(&pool);
-  for (const std::uint64_t fact :
-       {std::uint64_t{pool.units()}, static_cast<std::uint64_t>(pool.unit_bytes()),
-        static_cast<std::uint64_t>(pool.dtype()), std::uint64_t{batch.layer_unit_step}})
-    tag = (tag ^ fact) * 0x100000001b3U;
-  const bool plain = batch.layers.empty() && batch.kept_out < 0 && mirror_ == nullptr && batch.tap == nullptr;
-  auto ran =
-      plain ? backend_.run_recorded(tag, [&] { return run_pass(batch, pool); }) : run_pass(batch, pool);
+  // Where one rank mirrors, no rank records: collectives are called in the same way everywhere.
+  auto ran = recordable(batch) && !mirrored_
+                 ? backend_.run_recorded(tag_of(batch, pool), [&] { return run_pass(batch, pool); })
+                 : run_pass(batch, pool);
   backend_.end_step();
   if (!ran) return tl::unexpected(ran.error());
   if (plan_.ranks > 1 && !backend_.host_addressable())

@@ -82,7 +82,7 @@ class Transformer {
 
   // Draft ranks (speculative/draft_group). From now on every row that runs one of the layers that `shallow`
   // has also gets K and V of all heads written there: the residual is whole on every rank, so no other is
-  // asked.
+  // asked. Null: another rank of the group does.
   virtual void mirror_kv(Transformer* shallow, KvPool* pool) = 0;
   // Of a model with first_layers: K and V of all heads of `layer` for rows whose normed input is `normed`.
   // `sequences` name another pool's units of the same pages.

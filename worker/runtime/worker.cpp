@@ -26,8 +26,7 @@
 #include "worker/runtime/policy_control.h"
 #include "worker/runtime/signals.h"
 #include "worker/runtime/task_weights.h"
-#include "worker/runtime/token_chooser.h"
-#include "worker/runtime/warm_up_plans.h"
+#include "worker/runtime/warm_up.h"
 #include "worker/runtime/weight_cache.h"
 #include "worker/serving/control_service.h"
 #include "worker/speculative/candidate_exits.h"
@@ -72,6 +71,8 @@ class Rank {
   Result<void> make_draft_group();
   Result<void> make_compressor();
   [[nodiscard]] CompressionRules compression_rules() const;
+  [[nodiscard]] WarmUpLimits warm_up_limits() const;
+  Result<void> grow_scratch();
   Result<void> warm_up();
   Result<void> lead();
   [[nodiscard]] Result<std::uint32_t> least_over_ranks(std::uint32_t mine);
@@ -254,6 +255,7 @@ Result<std::uint32_t> Rank::least_over_ranks(std::uint32_t mine) {
 Result<void> Rank::size_memory() {
   geometry_.layers = static_cast<std::uint32_t>(model_.layers);
   geometry_.local_kv_heads = static_cast<std::uint32_t>(transformer_->local_kv_heads());
+  if (auto grown = grow_scratch(); !grown) return grown;
   auto probe = backend_->allocate_kv(1, model_.head_dim, kv_dtype_);
   if (!probe) return tl::unexpected(probe.error());
   MemoryRequest request;
@@ -352,31 +354,37 @@ CompressionRules Rank::compression_rules() const {
   return rules;
 }
 
-// Every rank runs the same plans; on rank 0 a device's sampling is warmed with them.
+WarmUpLimits Rank::warm_up_limits() const {
+  WarmUpLimits limits;
+  limits.max_sequences = config_.max_sequences;
+  limits.step_tokens = config_.step_tokens;
+  limits.max_model_len = static_cast<std::int32_t>(max_model_len_);
+  limits.device = !backend_->host_addressable();
+  limits.records = limits.device && config_.graphs && !config_.poison;
+  limits.exits = exits_;
+  limits.max_draft_rows = config_.max_draft_rows;
+  return limits;
+}
+
+// A device's scratch takes its place before pages get the rest: the largest step runs on a pool of one page.
+Result<void> Rank::grow_scratch() {
+  if (backend_->host_addressable()) return {};
+  auto pool = backend_->allocate_kv(geometry_.units_per_page(), model_.head_dim, kv_dtype_);
+  if (!pool) return tl::unexpected(pool.error());
+  PageGeometry one = geometry_;
+  one.pages = 1;
+  StepExecutor executor(*backend_, *transformer_, **pool, one, *ranks_);
+  WarmUpLimits limits = warm_up_limits();
+  limits.records = false;
+  return worker::warm_up(executor, limits, {leads(), model_.vocab, load_options_.max_logit_rows, {}});
+}
+
 Result<void> Rank::warm_up() {
-  const WarmUpLimits limits{config_.max_sequences, config_.step_tokens,
-                            static_cast<std::int32_t>(max_model_len_),
-                            backend_->stream() != nullptr && config_.graphs};
-  const std::vector<StepPlan> plans = warm_up_plans(limits);
-  const auto start = std::chrono::steady_clock::now();
-  TokenChooser chooser(*backend_);
-  const SamplingParams params;
-  for (std::size_t i = 0; i < plans.size(); ++i) {
-    if (plans.size() > 1)
-      health_.set_progress(i, plans.size());  // of this phase: /startupz tells the phase, too
-    auto warmed = executor_->execute(plans[i]);
-    if (!warmed) return tl::unexpected(warmed.error());
-    if (!warmed->logits_on_device || warmed->logits.rows == 0) continue;
-    chooser.begin(warmed->logits);
-    SamplingRow row;
-    row.allowed_vocab = model_.vocab;
-    for (const std::int32_t first : warmed->first_row) chooser.add(first, row, params, false);
-    chooser.choose();
-  }
-  if (plans.size() > 1) health_.set_progress(plans.size(), plans.size());
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  monitoring::log_info("warmed up", {{"steps", plans.size()}, {"seconds", seconds}});
-  return {};
+  const auto progress = [this](std::size_t done, std::size_t all) {
+    health_.set_progress(done, all);  // of this phase: /startupz tells the phase, too
+  };
+  return worker::warm_up(*executor_, warm_up_limits(),
+                         {leads(), model_.vocab, load_options_.max_logit_rows, progress});
 }
 
 // A broken file beside the model stops nothing: rank 0 says so and serves without.

@@ -37,8 +37,10 @@ Result<std::unique_ptr<DraftGroup>> DraftGroup::create(DraftGroupOptions options
   auto handed = backend.allocate(floats * std::int64_t{sizeof(float)}, "hand-over of drafts");
   if (!handed) return tl::unexpected(handed.error());
   group->handed_ = std::move(*handed);
-  if (ranks.rank() == 0)
-    if (auto loaded = group->load_copy(); !loaded) return tl::unexpected(loaded.error());
+  if (ranks.rank() != 0)
+    whole.mirror_kv(nullptr, nullptr);
+  else if (auto loaded = group->load_copy(); !loaded)
+    return tl::unexpected(loaded.error());
   return group;
 }
 

@@ -45,7 +45,7 @@ Result<std::unique_ptr<Backend>> CudaBackend::create(std::unique_ptr<Runtime> ru
   if (!made->copier_->ready())
     return monitoring::fail(Errc::out_of_memory, "no pinned host memory for the page copier: " +
                                                      std::to_string(PageCopier::kStagingBytes) + " bytes");
-  for (StagedImage* image : {&made->tables_, &made->choices_})
+  for (StagedImage* image : {&made->tables_, &made->choices_, &made->ids_})
     for (Staging& staging : image->staging)
       staging.sent = Event(*made->runtime_, made->runtime_->make_event());
   auto arena = Arena::open(*made->runtime_, options.gpu_memory_utilization);
@@ -144,7 +144,8 @@ Result<std::unique_ptr<PackedMatrix>> CudaBackend::pack(std::span<const WeightPa
 void* CudaBackend::grow(Scratch& scratch, std::int64_t bytes) {
   if (scratch.piece.bytes() >= bytes) return scratch.piece.data();
   LEADLINE_CHECK(!capturing_, "scratch grows outside of recorded steps only");
-  for (auto& [key, recorded] : graphs_) recorded.graph = Graph();  // they hold the old address
+  if (scratch.recorded)
+    for (auto& [key, recorded] : graphs_) recorded.graph = Graph();  // they hold the old address
   scratch.piece = ArenaPiece();
   auto taken = arena_->take(bytes + bytes / 4, scratch.what);
   if (!taken && options_.log) options_.log(taken.error().message);
@@ -187,29 +188,40 @@ void CudaBackend::send_tables() {
 void CudaBackend::begin_step(const StepRows& rows) {
   step_ = rows;
   in_step_ = true;
+  at_logits_ = false;
+  layer_sequences_ = {};
   tables_known_ = step_group_ > 0;
   layout_ = step_tables_.build(rows, std::max(step_kv_heads_, 1), step_group_);
   send_tables();
+  step_on_device_ = true;
 }
 
 void CudaBackend::end_step() {
-  in_step_ = false;
+  in_step_ = at_logits_ = false;
   step_ = {};
+  layer_sequences_ = {};
 }
 
 Result<void> CudaBackend::run_recorded(std::uint64_t tag, const std::function<Result<void>()>& body) {
-  const bool recordable = in_step_ && tables_known_ && layout_.plain && layout_.decode &&
+  const bool recordable = in_step_ && step_.same_tables && tables_known_ && layout_.plain && layout_.decode &&
                           options_.record_steps && !options_.poison;
   if (!recordable) return body();
   const SplitChoice splits = choose_splits(
       layout_.longest_slots, std::int64_t{layout_.tiles} * step_kv_heads_, 1, info_.multiprocessors);
-  const GraphKey key{tag,           pools_made_,      layout_.rows, layout_.sequences, layout_.logit_rows,
-                     layout_.tiles, splits.max_splits};
+  const GraphKey key{tag,
+                     pools_made_,
+                     layout_.rows,
+                     layout_.sequences,
+                     layout_.logit_rows,
+                     layout_.tiles,
+                     splits.max_splits,
+                     attention_kernel(kF32, layout_.widest_tile)};
   const auto found = graphs_.find(key);
   if (found == graphs_.end() && graphs_.size() >= kMaxGraphs) return body();
   Recorded& recorded = graphs_[key];
   if (recorded.graph) {
     runtime_->launch_graph(recorded.graph.get(), stream_.get());
+    ++replayed_steps_;
     return {};
   }
   // The first run of a shape grows the scratch, which drops recorded steps; the second is recorded.
@@ -232,14 +244,17 @@ Result<void> CudaBackend::record(const GraphKey& key, const std::function<Result
 
 // Where ids are on the device: the step's own, none for 0, 1, 2, ..., or sent now.
 const std::int32_t* CudaBackend::device_ids(std::span<const std::int32_t> ids) {
-  if (in_step_ && ids.data() == step_.tokens.data() && ids.size() == step_.tokens.size())
-    return static_cast<const std::int32_t*>(tables_.scratch.piece.data()) + layout_.tokens_at;
-  if (in_step_ && ids.data() == step_.logit_rows.data() && ids.size() == step_.logit_rows.size())
-    return static_cast<const std::int32_t*>(tables_.scratch.piece.data()) + layout_.logit_rows_at;
+  const auto* words = static_cast<const std::int32_t*>(tables_.scratch.piece.data());
+  const auto is = [&](std::span<const std::int32_t> known) {
+    return in_step_ && step_on_device_ && ids.data() == known.data() && ids.size() == known.size();
+  };
+  if (is(step_.tokens)) return words + layout_.tokens_at;
+  if (is(step_.logit_rows)) return words + layout_.logit_rows_at;
+  if (is(step_.kept_in)) return words + layout_.kept_in_at;
+  if (is(step_.kept_out)) return words + layout_.kept_out_at;
   LEADLINE_CHECK(!capturing_, "ids of a recorded step are those it was begun with");
-  void* device = grow(ids_, static_cast<std::int64_t>(ids.size_bytes()));
-  upload(device, ids.data(), static_cast<std::int64_t>(ids.size_bytes()));
-  return static_cast<const std::int32_t*>(device);
+  return static_cast<const std::int32_t*>(
+      send(ids_, ids.data(), static_cast<std::int64_t>(ids.size_bytes())));
 }
 
 void CudaBackend::embed(const WeightPart& table, std::span<const std::int32_t> ids, FloatMatrix out) {
@@ -309,9 +324,12 @@ void CudaBackend::gather_rows(ConstFloatMatrix x, std::span<const std::int32_t> 
     LEADLINE_CHECK(row >= 0 && row < x.rows, "gather_rows: row outside the matrix");
   if (rows.empty()) return;
   poison(out);
-  const bool of_step = in_step_ && rows.data() == step_.logit_rows.data();
+  const bool of_logits = in_step_ && rows.data() == step_.logit_rows.data();
+  const bool of_step = of_logits || (in_step_ && rows.data() == step_.kept_in.data());
+  at_logits_ = at_logits_ || of_logits;
   const GatherRowsArgs args{x.data,
                             !of_step && counts_up(rows) ? nullptr : device_ids(rows),
+                            nullptr,
                             out.data,
                             x.row_stride,
                             out.row_stride,
@@ -319,6 +337,24 @@ void CudaBackend::gather_rows(ConstFloatMatrix x, std::span<const std::int32_t> 
                             static_cast<std::int32_t>(out.rows),
                             0};
   launch(KernelId::gather_rows, rows_by_columns(out.rows, out.cols), args, "gather_rows");
+}
+
+void CudaBackend::scatter_rows(ConstFloatMatrix x, std::span<const std::int32_t> rows, FloatMatrix out) {
+  LEADLINE_CHECK(static_cast<std::int64_t>(rows.size()) == x.rows && x.cols == out.cols,
+                 "scatter_rows: shapes");
+  for (const std::int32_t row : rows)
+    LEADLINE_CHECK(row >= 0 && row < out.rows, "scatter_rows: row outside the matrix");
+  if (rows.empty()) return;
+  const GatherRowsArgs args{x.data,
+                            nullptr,
+                            device_ids(rows),
+                            out.data,
+                            x.row_stride,
+                            out.row_stride,
+                            x.cols,
+                            static_cast<std::int32_t>(x.rows),
+                            0};
+  launch(KernelId::gather_rows, rows_by_columns(x.rows, x.cols), args, "scatter_rows");
 }
 
 }  // namespace leadline::worker::cuda

@@ -66,6 +66,7 @@ class CudaBackend final : public Backend {
                  const KvPool& pool, FloatMatrix out, std::span<float> lse) override;
   void silu_mul(ConstFloatMatrix gate_up, FloatMatrix out) override;
   void gather_rows(ConstFloatMatrix x, std::span<const std::int32_t> rows, FloatMatrix out) override;
+  void scatter_rows(ConstFloatMatrix x, std::span<const std::int32_t> rows, FloatMatrix out) override;
   void copy_unit(KvPool& pool, std::uint32_t from, std::uint32_t to) override;
   void read_unit(const KvPool& pool, std::uint32_t unit, std::byte* host) override;
   void write_unit(KvPool& pool, std::uint32_t unit, const std::byte* host) override;
@@ -85,10 +86,13 @@ class CudaBackend final : public Backend {
     return count;
   }
 
+  [[nodiscard]] std::int64_t replayed_steps() const { return replayed_steps_; }
+
  private:
   struct Scratch {
     const char* what;
     ArenaPiece piece;
+    bool recorded = true;  // recorded steps hold its address
   };
   struct Staging {
     PinnedMemory memory;
@@ -112,6 +116,7 @@ class CudaBackend final : public Backend {
     std::uint64_t tag = 0;   // what the body does, on which pool
     std::int64_t pools = 0;  // pools made and gone so far: a record holds a pool's addresses and geometry
     std::int32_t rows = 0, sequences = 0, logit_rows = 0, tiles = 0, max_splits = 0;
+    KernelId attention = KernelId::count;  // of the widest tile
     auto operator<=>(const GraphKey&) const = default;
   };
   struct Recorded {
@@ -157,21 +162,28 @@ class CudaBackend final : public Backend {
   // Scratch, owned by the step thread.
   Scratch cast_{"products: activations", {}}, row_scales_{"products: row scales", {}},
       parts_{"products: slices", {}}, widened_{"products: widened weights", {}},
-      states_{"attention: splits", {}}, ids_{"ids", {}}, features_{"features", {}},
-      choice_work_{"sampling: logits", {}}, choices_made_{"sampling: tokens", {}};
-  StagedImage tables_{{"step tables", {}}, 1 << 20}, choices_{{"sampling: rows", {}}, 1 << 16};
+      states_{"attention: splits", {}}, features_{"features", {}, false},
+      choice_work_{"sampling: logits", {}, false}, choices_made_{"sampling: tokens", {}, false};
+  StagedImage tables_{{"step tables", {}}, 1 << 20}, choices_{{"sampling: rows", {}, false}, 1 << 16},
+      ids_{{"ids", {}, false}, 1 << 14};
 
   // The step at hand.
   StepTables step_tables_;
   StepLayout layout_;
   StepRows step_;
   bool in_step_ = false, capturing_ = false;
-  bool tables_known_ = false;                        // the image on the device has the step's tiles
-  std::int32_t step_kv_heads_ = 0, step_group_ = 0;  // of the model, known from its first attention
+  bool step_on_device_ = false;  // the image there is the begun step's, with its ids
+  bool tables_known_ = false;    // and has its tiles
+  // Of a step whose layers have sequences of their own: whose tables the image has.
+  std::span<const SequenceRows> layer_sequences_;
+  StepLayout layer_layout_;
+  std::pair<std::int32_t, std::int32_t> layer_heads_;  // KV heads, query heads of each
+  bool at_logits_ = false;                             // products are of the rows with logits
+  std::int32_t step_kv_heads_ = 0, step_group_ = 0;    // of the model, known from its first attention
   std::map<GraphKey, Recorded> graphs_;
-  std::int64_t pools_made_ = 0;
+  std::int64_t pools_made_ = 0, replayed_steps_ = 0;
 };
 
-constexpr std::size_t kMaxGraphs = 256;  // recorded steps kept; beyond, steps run as they are
+constexpr std::size_t kMaxGraphs = 512;  // recorded steps kept; beyond, steps run as they are
 
 }  // namespace leadline::worker::cuda

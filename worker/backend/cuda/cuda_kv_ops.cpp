@@ -1,6 +1,7 @@
 // CudaBackend's ops on paged KV: rotate and write, attend, move units. (cuda_backend.cpp has the rest.)
 
 #include <algorithm>
+#include <tuple>
 
 #include "monitoring/check.h"
 #include "worker/backend/cuda/cuda_backend.h"
@@ -37,12 +38,19 @@ void check_units(std::span<const SequenceRows> sequences, const AttentionShape& 
 CudaBackend::Located CudaBackend::locate(std::span<const SequenceRows> sequences,
                                          const AttentionShape& shape) {
   const int group = shape.query_heads / shape.kv_heads;
-  const bool of_step =
-      in_step_ && sequences.data() == step_.sequences.data() && sequences.size() == step_.sequences.size();
+  const auto same = [&](std::span<const SequenceRows> known) {
+    return sequences.data() == known.data() && sequences.size() == known.size();
+  };
+  const bool of_step = in_step_ && step_.same_tables && same(step_.sequences);
+  const std::pair heads(shape.kv_heads, group), of_model(step_kv_heads_, step_group_);
   StepLayout layout;
   std::uint32_t shift = 0;
-  if (of_step && tables_known_ && shape.kv_heads == step_kv_heads_ && group == step_group_) {
+  if (of_step && tables_known_ && heads == of_model) {
     layout = layout_;
+    shift = base_shift(sequences, layout, step_tables_.words());
+  } else if (in_step_ && heads == layer_heads_ && same(layer_sequences_) &&
+             only_bases_moved(sequences, layer_layout_, step_tables_.words())) {
+    layout = layer_layout_;
     shift = base_shift(sequences, layout, step_tables_.words());
   } else {
     LEADLINE_CHECK(!capturing_, "a recorded step attends to its own sequences");
@@ -51,13 +59,15 @@ CudaBackend::Located CudaBackend::locate(std::span<const SequenceRows> sequences
     if (of_step) rows = step_;
     layout = step_tables_.build(rows, shape.kv_heads, group);
     send_tables();
+    layer_sequences_ = {};
+    step_on_device_ = of_step;
     if (of_step) {  // the first layer of the first step: from now on begin_step knows the heads
       layout_ = layout;
-      step_kv_heads_ = shape.kv_heads;
-      step_group_ = group;
+      std::tie(step_kv_heads_, step_group_) = heads;
       tables_known_ = true;
     } else {
       tables_known_ = false;  // the step's own image is gone
+      if (in_step_) layer_sequences_ = sequences, layer_layout_ = layout, layer_heads_ = heads;
     }
   }
   const StepImage image{static_cast<const std::uint32_t*>(tables_.scratch.piece.data()), layout.rows_at,

@@ -1,6 +1,8 @@
 // CudaBackend's products: casts, cuBLASLt or own kernels, slice trees, epilogues. (cuda_backend.cpp has the
 // rest.)
 
+#include <algorithm>
+
 #include "monitoring/check.h"
 #include "worker/backend/cuda/cuda_backend.h"
 
@@ -35,18 +37,17 @@ void CudaBackend::linear_sliced(ConstFloatMatrix x, const PackedMatrix& w, Float
   product(x, packed_of(w), {}, out);
 }
 
-// Rows of the begun step in runs of one class; rows of logits are decode rows; without a step all are prompt
-// rows.
+// The first `rows` rows of the begun step in runs of one class; rows of logits are decode rows; without a
+// step all are prompt rows.
 std::vector<CudaBackend::ClassRun> CudaBackend::runs_of(std::int64_t rows) const {
   if (!in_step_) return {{0, rows, ProductClass::prefill}};
-  if (rows != static_cast<std::int64_t>(step_.tokens.size())) return {{0, rows, ProductClass::decode}};
+  if (at_logits_) return {{0, rows, ProductClass::decode}};
   std::vector<ClassRun> runs;
   for (const SequenceRows& s : step_.sequences) {
+    if (s.first_row >= rows) break;
     const ProductClass of = s.decode ? ProductClass::decode : ProductClass::prefill;
-    if (!runs.empty() && runs.back().product_class == of)
-      runs.back().rows += s.rows;
-    else
-      runs.push_back({s.first_row, s.rows, of});
+    if (runs.empty() || runs.back().product_class != of) runs.push_back({s.first_row, 0, of});
+    runs.back().rows = std::min<std::int64_t>(s.first_row + s.rows, rows) - runs.back().first;
   }
   // Rows of no sequence pad a recorded step; they go with the last run.
   if (!runs.empty()) runs.back().rows = rows - runs.back().first;

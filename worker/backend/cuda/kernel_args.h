@@ -75,7 +75,8 @@ struct SiluMulArgs {
 
 struct GatherRowsArgs {
   const float* x;
-  const std::int32_t* ids;  // null: 0, 1, 2, ...
+  const std::int32_t* ids;  // rows of x; null: 0, 1, 2, ...
+  const std::int32_t* to;   // rows of out; null: 0, 1, 2, ...
   float* out;
   std::int64_t x_stride, out_stride, cols;
   std::int32_t rows, reserved;

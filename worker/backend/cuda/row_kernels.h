@@ -109,8 +109,8 @@ LEADLINE_DEVICE void silu_mul_rows(const SiluMulArgs& a) {
 LEADLINE_DEVICE void gather_rows_of(const GatherRowsArgs& a) {
   const std::int64_t row = block_x(), c = column();
   if (c >= a.cols) return;
-  const std::int64_t from = a.ids != nullptr ? a.ids[row] : row;
-  a.out[row * a.out_stride + c] = a.x[from * a.x_stride + c];
+  const std::int64_t from = a.ids != nullptr ? a.ids[row] : row, to = a.to != nullptr ? a.to[row] : row;
+  a.out[to * a.out_stride + c] = a.x[from * a.x_stride + c];
 }
 
 // out[slice, row, n] = x . dequantised weights. Grid: x over N / 4 (a warp per output), y over rows, z over

@@ -71,6 +71,8 @@ StepLayout StepTables::build(const StepRows& step, std::int32_t kv_heads, int gr
   layout.tokens = static_cast<std::int32_t>(step.tokens.size());
   layout.logit_rows_at = append(words_, step.logit_rows.data(), step.logit_rows.size_bytes());
   layout.logit_rows = static_cast<std::int32_t>(step.logit_rows.size());
+  layout.kept_in_at = append(words_, step.kept_in.data(), step.kept_in.size_bytes());
+  layout.kept_out_at = append(words_, step.kept_out.data(), step.kept_out.size_bytes());
   if (group > 0) {
     std::vector<TileWords> tiles = attention_tiles(step.sequences, group);
     tiles.resize(static_cast<std::size_t>(padded(tiles.size())), TileWords{0, 0, 0, 0, 1});
@@ -85,6 +87,23 @@ StepLayout StepTables::build(const StepRows& step, std::int32_t kv_heads, int gr
     std::memcpy(words_.data() + i * kSequenceWords, &placed, sizeof placed);
   }
   return layout;
+}
+
+bool only_bases_moved(std::span<const SequenceRows> now, const StepLayout& layout,
+                      std::span<const std::uint32_t> words) {
+  if (now.empty() || !layout.plain) return false;
+  const std::uint32_t shift = now[0].kv.base - layout.first_base;
+  for (std::size_t i = 0; i < now.size(); ++i) {
+    const SequenceRows& s = now[i];
+    SequenceWords w;
+    std::memcpy(&w, words.data() + i * kSequenceWords, sizeof w);
+    if (s.kv.base - w.base != shift || s.first_row != w.first_row || s.rows != w.rows ||
+        s.first_position != w.first_position || s.kv_before != w.kv_before || s.kv.scale != w.scale ||
+        s.kv.head_step != w.head_step || s.kv.head_stride != w.head_stride || s.kv.valid != nullptr ||
+        s.kv.head_lengths != nullptr || s.kv.slot_bias != nullptr)
+      return false;
+  }
+  return true;
 }
 
 std::uint32_t base_shift(std::span<const SequenceRows> now, const StepLayout& layout,

@@ -14,7 +14,7 @@
 namespace leadline::worker::cuda {
 
 struct StepLayout {
-  std::uint32_t rows_at = 0, tokens_at = 0, logit_rows_at = 0, tiles_at = 0;
+  std::uint32_t rows_at = 0, tokens_at = 0, logit_rows_at = 0, kept_in_at = 0, kept_out_at = 0, tiles_at = 0;
   std::int32_t sequences = 0, rows = 0, tokens = 0, logit_rows = 0, tiles = 0;
   std::int64_t longest_slots = 0;  // of any sequence and head, this step's rows included
   int widest_tile = 1;
@@ -36,6 +36,9 @@ class StepTables {
   std::vector<std::uint32_t> words_;
 };
 
+// `now` are the sequences that the layout was made of, but for bases that moved by one amount.
+bool only_bases_moved(std::span<const SequenceRows> now, const StepLayout& layout,
+                      std::span<const std::uint32_t> words);
 // By how much the bases of `now` differ from those that the layout was made with: the same for all. REQUIRES
 // that.
 std::uint32_t base_shift(std::span<const SequenceRows> now, const StepLayout& layout,

@@ -3,10 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include "policy/fixed_policy.h"
 #include "tests/support/device_backends.h"
 #include "tests/support/random_policy.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/worker_harness.h"
+#include "worker/backend/cuda/cuda_backend.h"
 
 namespace leadline::tests {
 namespace {
@@ -76,6 +78,32 @@ TEST_F(CudaWorker, DraftingChangesNoTokenWhoeverDrafts) {
       EXPECT_EQ(tokens_of(std::move(answers)), want) << "seed " << seed << ", draft ranks " << draft_ranks;
     }
   }
+}
+
+// What is recorded before a worker is ready serves its steps, its draft passes and its verifications.
+TEST_F(CudaWorker, WarmedStepsAreReplayedAndTheSame) {
+  HarnessOptions o = options(1);
+  const auto want = tokens_of(WorkerHarness(o).run(requests()));
+  worker::cuda::CudaBackend* backend = nullptr;
+  const auto make = o.make_backend;
+  o.make_backend = [&] {
+    auto made = make();
+    backend = static_cast<worker::cuda::CudaBackend*>(made.get());
+    return made;
+  };
+  o.warm = true;
+  o.max_sequences = 4;
+  o.exits = {1};
+  o.policy = policy::make_static_policy(1, 3);
+  WorkerHarness worker(o);
+  EXPECT_EQ(tokens_of(worker.run({requests()[0]})).front(), want[0]);  // alone: rounds of one sequence
+  const std::size_t recorded = backend->recorded_steps();
+  const std::int64_t before = backend->replayed_steps();
+  EXPECT_GT(recorded, 10U);
+  EXPECT_EQ(tokens_of(worker.run({requests()[1]})).front(), want[1]);
+  EXPECT_EQ(backend->recorded_steps(), recorded) << "nothing was left to record";
+  EXPECT_GE(backend->replayed_steps() - before, 4) << "draft passes and verifications";
+  EXPECT_EQ(tokens_of(worker.run(requests())), want);
 }
 
 TEST_F(CudaWorker, TokensAreTheSameAloneAndInCompanyAndOnTwoRanks) {
