@@ -7,7 +7,8 @@ import pathlib
 import re
 import subprocess
 
-ORDER = ["configure", "build_device", "build_engine", "build_tests", "conformance", "host_logic", "model", "device_model", "memcheck", "racecheck", "bench"]
+ORDER = ["configure", "build_device", "build_engine", "build_tests", "device_laws", "device_model", "bench", "memcheck", "racecheck", "conformance",
+         "host_logic", "model"]
 
 
 def commit():

@@ -46,34 +46,38 @@ compile() { cmake --build "$build" --parallel "$jobs" --target "$@"; }
 
 # The stages of the build, what takes longest first: a cut-off loses at most the files at hand.
 built=1
-part configure 90 cmake -S . -B "$build" "${generator[@]}" "${launcher[@]}" "${given[@]}" -DLEADLINE_PARTS=engine -DLEADLINE_TESTS=ON -DLEADLINE_CUDA="$cuda" || built=0
+part configure 240 cmake -S . -B "$build" "${generator[@]}" "${launcher[@]}" "${given[@]}" -DLEADLINE_PARTS=engine -DLEADLINE_TESTS=ON -DLEADLINE_CUDA="$cuda" || built=0
 has_device=0; cmake --build "$build" --target help 2>/dev/null | grep -q '^\(\.\.\. \)\?leadline_cuda\b' && has_device=1
 export -f compile; export build jobs
+most=400; [[ -n $build_only ]] && most=$budget  # of one stage
 stage() { if ((built)); then part "$1" "$2" bash -c "compile $3" || built=0; else skip "$1" "an earlier stage of the build did not end"; fi; }
-if ((has_device)); then stage build_device 400 "leadline_cuda"; else skip build_device "no CUDA toolkit (LEADLINE_CUDA=$cuda)"; fi
-stage build_engine 400 "leadline_model leadline_cuda_emulator"
-stage build_tests 400 "backend_conformance_test cuda_host_test model_test$( ((has_device)) && echo ' gpu_bench')"
+if ((has_device)); then stage build_device "$most" "leadline_cuda"; else skip build_device "no CUDA toolkit (LEADLINE_CUDA=$cuda)"; fi
+stage build_engine "$most" "leadline_model leadline_cuda_emulator"
+stage build_tests "$most" "backend_conformance_test cuda_host_test model_test$( ((has_device)) && echo ' gpu_bench')"
 
 # run NAME SECONDS COMMAND...: a part of the finished build
 run() { if ((built)); then part "$@" || true; else skip "$1" "the build did not end: run again, it goes on"; fi; }
-if [[ -z $build_only ]]; then
-  run conformance 120 "$build/tests/backend_conformance_test"
-  run host_logic 90 "$build/tests/cuda_host_test"
-  run model 60 "$build/tests/model_test"
+# What needs the GPU comes first and has 390 s in all; what any machine can run has what is left.
+laws="$build/tests/backend_conformance_test"
+if [[ -n $build_only ]]; then
+  for name in device_laws device_model bench memcheck racecheck conformance host_logic model; do skip $name "--build-only"; done
+else
   if [[ -n $gpu ]]; then
+    run device_laws 90 "$laws" '--gtest_filter=*/cuda'
     run device_model 60 env LEADLINE_DEVICE=cuda "$build/tests/cuda_host_test" --gtest_filter='CudaModel.*:CudaChoice.*'
+    run bench 120 "$build/bin/gpu_bench"
     small='Device/*Awkward*/cuda:Device/*RmsNorm*/cuda:Device/*EveryHeadSize*/cuda:Device/*Splits*/cuda'
     if command -v compute-sanitizer >/dev/null; then
-      run memcheck 60 compute-sanitizer --tool memcheck --error-exitcode 9 "$build/tests/backend_conformance_test" "--gtest_filter=$small"
-      run racecheck 60 compute-sanitizer --tool racecheck --error-exitcode 9 "$build/tests/backend_conformance_test" "--gtest_filter=$small"
+      run memcheck 60 compute-sanitizer --tool memcheck --error-exitcode 9 "$laws" "--gtest_filter=$small"
+      run racecheck 60 compute-sanitizer --tool racecheck --error-exitcode 9 "$laws" "--gtest_filter=$small"
     else
       skip memcheck "no compute-sanitizer"; skip racecheck "no compute-sanitizer"
     fi
-    run bench 120 "$build/bin/gpu_bench"
   else
-    for name in device_model memcheck racecheck bench; do skip $name "no GPU"; done
+    for name in device_laws device_model bench memcheck racecheck; do skip $name "no GPU"; done
   fi
-else
-  for name in conformance host_logic model device_model memcheck racecheck bench; do skip $name "--build-only"; done
+  run conformance 240 "$laws" '--gtest_filter=-*/cuda'
+  run host_logic 240 "$build/tests/cuda_host_test"
+  run model 240 "$build/tests/model_test"
 fi
 python3 tests/gpu/report.py --parts "$parts" --out "$out" --gpu "${gpu:-none}" --seconds $((SECONDS - started))

@@ -75,6 +75,9 @@ class GpuRun(unittest.TestCase):
         self.assertIn("-DLEADLINE_PARTS=engine", calls)
         self.assertIn("--target leadline_cuda\n", calls)
         self.assertIn("cuda_host_test device=cuda --gtest_filter=CudaModel.*:CudaChoice.*", calls)
+        self.assertIn("backend_conformance_test device= --gtest_filter=*/cuda\n", calls)
+        self.assertIn("backend_conformance_test device= --gtest_filter=-*/cuda\n", calls)
+        self.assertLess(calls.index("gpu_bench device="), calls.index("--gtest_filter=-*/cuda"), "the GPU's parts come first")
         for tool in ("memcheck", "racecheck"):
             self.assertIn(f"compute-sanitizer --tool {tool} --error-exitcode 9 {self.build}/tests/backend_conformance_test --gtest_filter=", calls)
         self.assertEqual(parts["bench"]["rows"], [{"stage": "copy", "rows": 1, "us": 2.0}])
@@ -90,7 +93,7 @@ class GpuRun(unittest.TestCase):
         self.assertEqual(parts["build_tests"]["result"], "ok")
         self.assertEqual(parts["conformance"]["result"], "ok")
         self.assertIn("no CUDA toolkit", parts["build_device"]["result"])
-        for name in ("device_model", "memcheck", "racecheck", "bench"):
+        for name in ("device_laws", "device_model", "memcheck", "racecheck", "bench"):
             self.assertEqual(parts[name]["result"], "not run: no GPU")
         self.assertNotIn("compute-sanitizer", calls)
 
@@ -106,6 +109,17 @@ class GpuRun(unittest.TestCase):
         done, parts, _, _ = self.run_script(gpu=True, **slow)  # the same limits: what was built stays built
         self.assertEqual(done.returncode, 0, done.stdout)
         self.assertEqual(parts["bench"]["result"], "ok")
+
+    def test_prepare_carries_what_a_bare_machine_lacks(self):
+        carried = os.path.join(self.dir, "carried")
+        done = subprocess.run([os.path.join(ROOT, "tests/gpu/prepare.sh"), carried], capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        for name in ("include/tl/expected.hpp", "include/nlohmann/json.hpp", "include/xxhash.h", "googletest/CMakeLists.txt",
+                     "googletest/googletest/src/gtest-all.cc", "googletest/googlemock/src/gmock-all.cc"):
+            self.assertTrue(os.path.exists(os.path.join(carried, name)), name)
+        size = sum(os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(carried) for name in names)
+        self.assertLess(size, 8 << 20, "it travels with the tree")
+        self.assertEqual([f for f in os.listdir(os.path.join(carried, "include")) if f.startswith(("boost", "mpi"))], [])
 
     def test_build_only(self):
         done, parts, calls, _ = self.run_script("--build-only", gpu=False, FAKE_CUDA="1")
