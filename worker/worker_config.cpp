@@ -111,7 +111,8 @@ ParsedFlags parse_worker_flags(int argc, char** argv) {
   app.add_option("--max-model-len", c.max_model_len, "Tokens of prompt and answer; 0: the model's own")
       ->check(CLI::Range(0, 1 << 24));
   app.add_option("--max-seqs", c.max_sequences, "Sequences running at once")->check(CLI::Range(1, 1024));
-  app.add_option("--step-tokens", c.step_tokens, "Rows of one step")->check(CLI::Range(16, 8192));
+  app.add_option("--step-tokens", c.step_tokens, "Rows of one step; 0: chosen for the device")
+      ->check(CLI::Range(0, 8192));
   app.add_option("--kv-pool", c.kv_pool_bytes, "Bytes of KV pages per rank (MiB, GiB); 0: automatic")
       ->transform(CLI::AsSizeValue(false));
   app.add_option("--swap", c.swap_bytes,
@@ -156,7 +157,6 @@ ParsedFlags parse_worker_flags(int argc, char** argv) {
     parsed.exit_code = 2;
     parsed.text = error.what();
   }
-  c.step_tokens = std::max(c.step_tokens, c.max_sequences);
   return parsed;
 }
 

@@ -26,7 +26,8 @@ struct WorkerConfig {
   bool poison = false;             // on a GPU: outputs are filled with NaN before each op; for finding faults
   std::int32_t max_model_len = 0;  // tokens, prompt and answer; 0 = the model's own
   std::int32_t max_sequences = 64;  // running at once; [1, 1024]
-  std::int32_t step_tokens = 512;   // rows of one step, at least max_sequences; [16, 8192]
+  std::int32_t step_tokens =
+      0;  // rows of one step, at least max_sequences; 0 = chosen (step_size); [16, 8192]
   std::int64_t kv_pool_bytes =
       0;  // per rank; 0 = what max_sequences * max_model_len need, at most a quarter of memory
   std::int64_t swap_bytes =

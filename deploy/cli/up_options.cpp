@@ -106,6 +106,8 @@ void add_up_flags(CLI::App& command, UpOptions& o) {
       ->check(CLI::Range(0, 1 << 24));
   command.add_option("--max-seqs", o.max_seqs, "Sequences running at once per worker")
       ->check(CLI::Range(1, 1024));
+  command.add_option("--step-tokens", o.step_tokens, "Rows of one step; 0: chosen for the device")
+      ->check(CLI::Range(0, 8192));
   command.add_option("--speculation", o.speculation,
                      "Who drafts: auto, off, static:E,K (K drafts from layer E), threshold:E,K,T, file:PATH");
   command
@@ -165,6 +167,7 @@ std::string describe(const UpOptions& o) {
       {"kv-pool", or_words(o.kv_pool_bytes, "(automatic)")},
       {"max-model-len", or_words(o.max_model_len, "(the model's own)")},
       {"max-seqs", std::to_string(o.max_seqs)},
+      {"step-tokens", or_words(o.step_tokens, "(chosen for the device)")},
       {"speculation", o.speculation},
       {"draft-ranks", std::to_string(o.draft_ranks)},
       {"kv-memory", or_words(o.kv_memory_bytes, "(off)")},
@@ -236,6 +239,7 @@ std::vector<std::string> worker_command(const UpOptions& o, const UpPlan& plan, 
   append_number(command, "--kv-pool", o.kv_pool_bytes);
   append_number(command, "--max-model-len", o.max_model_len);
   append(command, "--max-seqs", std::to_string(o.max_seqs));
+  append_number(command, "--step-tokens", o.step_tokens);
   append(command, "--speculation", o.speculation);
   append_number(command, "--draft-ranks", o.draft_ranks);
   append_number(command, "--kv-memory", o.kv_memory_bytes);

@@ -30,6 +30,7 @@ struct UpOptions {
   double kv_compression_budget = 0.35;   // of requests that give none
   int max_model_len = 0;                 // tokens; 0 = the model's own
   int max_seqs = 64;
+  int step_tokens = 0;               // rows of a step; 0 = the worker chooses
   std::string speculation = "auto";  // off | static:E,K | threshold:E,K,T
   int draft_ranks = 0;
   // KV blocks that outlive requests (docs/kv_store.md)

@@ -11,6 +11,7 @@ With --log, runs are appended to a file, so that short slices add up; --report p
 import argparse
 import json
 import os
+import signal
 import socket
 import statistics
 import subprocess
@@ -151,6 +152,7 @@ def main():
     if options.report:
         with open(options.report) as file:
             return print_report([json.loads(line) for line in file])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))  # the server that runs is stopped on the way out
     runs = []
     for number in range(options.first_round, options.first_round + options.rounds):
         for run in run_round(options, number):

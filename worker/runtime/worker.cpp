@@ -25,6 +25,7 @@
 #include "worker/runtime/memory_plan.h"
 #include "worker/runtime/policy_control.h"
 #include "worker/runtime/signals.h"
+#include "worker/runtime/step_size.h"
 #include "worker/runtime/task_weights.h"
 #include "worker/runtime/warm_up.h"
 #include "worker/runtime/weight_cache.h"
@@ -103,6 +104,7 @@ class Rank {
   std::unique_ptr<Transformer> transformer_;
   DType kv_dtype_ = DType::bf16;
   std::uint32_t max_model_len_ = 0;
+  std::int32_t step_tokens_ = 0;
   std::unique_ptr<KvPool> pool_;
   PageGeometry geometry_;
   std::unique_ptr<DraftGroup> draft_group_;  // null: all ranks draft
@@ -196,13 +198,15 @@ Result<void> Rank::load_model() {
     if (!wrapped) return monitoring::fail(Errc::configuration, wrapped.error().message);
     ranks_ = std::move(*wrapped);
   }
+  step_tokens_ = choose_step_tokens({config_.step_tokens, config_.max_sequences,
+                                     !backend_->host_addressable(), on_host_.ranks == ranks_->size()});
   TransformerOptions& load = load_options_;
   load.model_directory = config_.model_directory;
   load.weights = config_.weights;
   keep_packed_weights(config_, load);
-  load.max_rows = config_.step_tokens;
+  load.max_rows = step_tokens_;
   if (auto exits = choose_exits(); !exits) return exits;
-  load.max_logit_rows = std::min(config_.step_tokens, config_.max_sequences + config_.max_draft_rows);
+  load.max_logit_rows = std::min(step_tokens_, config_.max_sequences + config_.max_draft_rows);
   load.max_kept_rows =
       kept_rows_for(config_.max_sequences, config_.max_draft_rows, static_cast<std::int32_t>(exits_.size()));
   load.max_positions = static_cast<std::int32_t>(max_model_len_);
@@ -357,7 +361,7 @@ CompressionRules Rank::compression_rules() const {
 WarmUpLimits Rank::warm_up_limits() const {
   WarmUpLimits limits;
   limits.max_sequences = config_.max_sequences;
-  limits.step_tokens = config_.step_tokens;
+  limits.step_tokens = step_tokens_;
   limits.max_model_len = static_cast<std::int32_t>(max_model_len_);
   limits.device = !backend_->host_addressable();
   limits.records = limits.device && config_.graphs && !config_.poison;
@@ -429,7 +433,7 @@ LeadLimits Rank::lead_limits() const {
   limits.intake.max_model_len = max_model_len_;
   limits.intake.eos_ids = model_.eos_ids;
   limits.scheduler.max_sequences = static_cast<std::uint32_t>(config_.max_sequences);
-  limits.scheduler.max_step_tokens = static_cast<std::uint32_t>(config_.step_tokens);
+  limits.scheduler.max_step_tokens = static_cast<std::uint32_t>(step_tokens_);
   limits.scheduler.total_pages = geometry_.pages;
   limits.scheduler.max_draft_rows = static_cast<std::uint32_t>(config_.max_draft_rows);
   limits.speculation.exits = exits_;

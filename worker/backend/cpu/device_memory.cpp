@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <cstddef>
 #include <string>
 
 #include "monitoring/check.h"
@@ -10,11 +11,26 @@ namespace leadline::worker::cpu {
 
 namespace {
 
-constexpr std::int64_t kHugePage = std::int64_t{2} << 20;
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::int32_t kMaxHeadDim = 1024;  // attention_split's stack copy
 
 std::string refused(std::int64_t bytes, std::string_view what) {
   return "cannot allocate " + std::to_string(bytes) + " bytes for " + std::string(what);
+}
+
+// What holds a huge page begins at one: else up to two of them at the ends of a matrix would be small pages.
+void* map_aligned(std::size_t bytes) {
+  const std::size_t slack = bytes >= kHugePage ? kHugePage : 0;
+  void* mapped = mmap(nullptr, bytes + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED || slack == 0) return mapped;
+  constexpr std::size_t kPage = 4096;
+  auto* begin = static_cast<std::byte*>(mapped);
+  const std::size_t skip = (kHugePage - reinterpret_cast<std::uintptr_t>(begin) % kHugePage) % kHugePage;
+  const std::size_t end = (skip + bytes + kPage - 1) / kPage * kPage;
+  const std::size_t whole = (bytes + slack + kPage - 1) / kPage * kPage;
+  if (skip > 0) (void)munmap(begin, skip);
+  if (end < whole) (void)munmap(begin + end, whole - end);
+  return begin + skip;
 }
 
 }  // namespace
@@ -23,10 +39,10 @@ Result<DeviceMemory> DeviceMemory::allocate(std::int64_t bytes, std::string_view
   LEADLINE_CHECK(bytes >= 0, "negative size");
   DeviceMemory memory;
   if (bytes == 0) return memory;
-  void* p = mmap(nullptr, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE,
-                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* p = map_aligned(static_cast<std::size_t>(bytes));
   if (p == MAP_FAILED) return monitoring::fail(Errc::out_of_memory, refused(bytes, what));
-  if (bytes >= kHugePage) (void)madvise(p, static_cast<std::size_t>(bytes), MADV_HUGEPAGE);  // a hint
+  if (static_cast<std::size_t>(bytes) >= kHugePage)
+    (void)madvise(p, static_cast<std::size_t>(bytes), MADV_HUGEPAGE);  // a hint
   memory.data_ = p;
   memory.bytes_ = bytes;
   return memory;
