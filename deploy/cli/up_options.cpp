@@ -232,8 +232,8 @@ std::vector<std::string> worker_command(const UpOptions& o, const UpPlan& plan, 
   append(command, "--admin-port", std::to_string(worker_admin_port(plan, worker)));
   append(command, "--control-secret-file", plan.secret_file);
   append(command, "--weights", o.weights);
-  append(command, "--weight-cache", o.weight_cache);
   append(command, "--kv-dtype", o.kv_dtype);
+  append(command, "--weight-cache", o.weight_cache);
   append(command, "--kv-compression", o.kv_compression);
   append(command, "--kv-compression-budget", std::to_string(o.kv_compression_budget));
   append_number(command, "--kv-pool", o.kv_pool_bytes);
