@@ -153,30 +153,48 @@ SlotGroups clusters_at(const HeadInput& head, PinnedRange pins, float threshold)
   return collect(cut.single, likeness_of(head, cut.chunks), threshold);
 }
 
-SlotGroups clusters_within(const HeadInput& head, PinnedRange pins, std::uint32_t budget) {
-  constexpr float kLowest = -2;  // below any cosine: one core per chunk
-  Cut cut = cut_text(head, pins, kChunkTokens, true);
-  if (cut.single.size() + cut.chunks.size() > budget) cut = cut_text(head, pins, kChunkTokens, false);
-  if (cut.single.size() + cut.chunks.size() > budget) {
-    const std::vector<Chunk> chunks = cut.chunks;
-    for (std::uint32_t times = 2; cut.single.size() + cut.chunks.size() > budget && cut.chunks.size() > 1;
-         times *= 2)
-      cut.chunks = join_chunks(chunks, times);
-  }
-  const std::vector<Likeness> chunks = likeness_of(head, cut.chunks);
+namespace {
+
+// A cut of the text whose floor of one core per chunk fits the budget, and the highest threshold that does.
+struct Fit {
+  Cut cut;
+  std::vector<Likeness> chunks;
+  float threshold = -2;  // below any cosine: one core per chunk
+};
+
+Fit fit_of(const HeadInput& head, Cut cut, std::uint32_t budget) {
+  Fit fit{.cut = std::move(cut), .chunks = {}};
+  fit.chunks = likeness_of(head, fit.cut.chunks);
   // The count falls with the threshold but for a greedy choice here and there; the last one that fits is
   // taken.
-  float fits = kLowest, high = 1;
+  float high = 1;
   for (float low = -1; high - low > 0x1p-12F;) {
     const float middle = (low + high) / 2;
-    if (count_at(cut.single, chunks, middle) <= budget) {
-      fits = middle;
+    if (count_at(fit.cut.single, fit.chunks, middle) <= budget) {
+      fit.threshold = middle;
       low = middle;
     } else {
       high = middle;
     }
   }
-  return collect(cut.single, chunks, fits);
+  return fit;
+}
+
+}  // namespace
+
+SlotGroups clusters_within(const HeadInput& head, PinnedRange pins, std::uint32_t budget) {
+  const auto floor = [](const Cut& cut) { return cut.single.size() + cut.chunks.size(); };
+  Cut alone = cut_text(head, pins, kChunkTokens, true), joined = cut_text(head, pins, kChunkTokens, false);
+  if (floor(joined) > budget) {
+    const std::vector<Chunk> chunks = joined.chunks;
+    for (std::uint32_t times = 2; floor(joined) > budget && joined.chunks.size() > 1; times *= 2)
+      joined.chunks = join_chunks(chunks, times);
+  }
+  Fit best = fit_of(head, std::move(joined), budget);
+  if (floor(alone) <= budget)
+    if (Fit other = fit_of(head, std::move(alone), budget); other.threshold >= best.threshold)
+      best = std::move(other);
+  return collect(best.cut.single, best.chunks, best.threshold);
 }
 
 SlotGroups select_clusters(const HeadInput& head, const CompressionParams& params,

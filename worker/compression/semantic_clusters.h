@@ -19,8 +19,9 @@ inline constexpr std::uint32_t kChunkTokens = 64;
 // a threshold of 1 merges nothing.
 SlotGroups clusters_at(const HeadInput& head, PinnedRange pins, float threshold);
 
-// The highest threshold that leaves at most `budget` groups. Below the floor of one core per chunk,
-// delimiters join their chunk, and then neighbouring chunks become one, twice as many each time.
+// The highest threshold that leaves at most `budget` groups. Delimiters stay alone, or join their chunk where
+// that lets the threshold be higher: kept alone, they take slots from what is said between them. Below the
+// floor of one core per chunk, neighbouring chunks become one, twice as many each time.
 SlotGroups clusters_within(const HeadInput& head, PinnedRange pins, std::uint32_t budget);
 
 }  // namespace leadline::worker

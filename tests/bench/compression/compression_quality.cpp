@@ -28,7 +28,8 @@ struct Variant {
   std::string name;  // of the row in tables
   const CompressionMethod* method = nullptr;
   CompressionParams params;
-  float ratio = 1;  // of the bytes; 0: the threshold decides
+  float ratio = 1;     // of the bytes; 0: the threshold decides
+  bool weighs = true;  // merged slots by the log of their number
   std::string delimiters;
 };
 
@@ -97,7 +98,7 @@ class Run {
     if (!params.by_threshold)  // whole units: what a budget of bytes leaves room for
       params.tokens =
           std::max(1U, static_cast<std::uint32_t>(v.ratio * static_cast<float>(units) + 1e-3F)) * kPageTokens;
-    return model_.fork(v.ratio >= 1 ? nullptr : v.method, params, flags);
+    return model_.fork(v.ratio >= 1 ? nullptr : v.method, params, flags, v.weighs);
   }
 
   // Whether the answer that was fed at `start` is right; `next` is what follows each fed token.
@@ -193,6 +194,7 @@ std::vector<Variant> variants_of(const json& list) {
     variant.params.pins.first = v.value("first", 4U);
     variant.params.pins.recent = v.value("recent", 32U);
     variant.delimiters = v.value("delimiters", "only");
+    variant.weighs = v.value("weighs", true);
     variants.push_back(std::move(variant));
   }
   return variants;

@@ -140,7 +140,7 @@ std::int32_t ForkedPrompt::ask(std::span<const std::int32_t> question) {
 }
 
 ForkOutcome ForkedPrompt::fork(const CompressionMethod* method, CompressionParams params,
-                               std::span<const std::uint8_t> delimiters) {
+                               std::span<const std::uint8_t> delimiters, bool weighs) {
   forked_ = true;
   exact_ = method == nullptr || keeps_everything(*method, params, prompt_);
   back_to_fork();
@@ -167,9 +167,10 @@ ForkOutcome ForkedPrompt::fork(const CompressionMethod* method, CompressionParam
   double bytes = 0;
   for (std::uint32_t l = 0; l < layers; ++l)
     for (std::uint32_t h = 0; h < heads; ++h) {
-      const CompressedHead& head = compressor_->lists().head(prompt_sequence_, l, h);
+      CompressedHead& head = compressor_->lists().head(prompt_sequence_, l, h);
       const double slots = static_cast<double>(head.units.size()) * kPageTokens;
       bytes += slots * (slot_bytes + (head.bias.empty() ? 0 : sizeof(float)));
+      if (!weighs) std::fill(head.bias.begin(), head.bias.end(), 0.0F);
     }
   return {static_cast<double>(outcome->slots) / (static_cast<double>(prompt_) * layers * heads),
           bytes / (static_cast<double>(pages) * kPageTokens * layers * heads * slot_bytes), seconds};

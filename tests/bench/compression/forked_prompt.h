@@ -35,9 +35,10 @@ class ForkedPrompt {
   void read(std::span<const std::int32_t> text, bool columns);
   // The prompt is the text and this question (empty: the text alone). Its greedy next token, -1 for the text.
   std::int32_t ask(std::span<const std::int32_t> question);
-  // A new fork of the prompt: exact (no method), or compressed.
+  // A new fork of the prompt: exact (no method), or compressed; unless it `weighs`, merged slots count as
+  // one.
   ForkOutcome fork(const worker::CompressionMethod* method, worker::CompressionParams params,
-                   std::span<const std::uint8_t> delimiters);
+                   std::span<const std::uint8_t> delimiters, bool weighs = true);
   // The greedy next token behind each of `tokens` that is `wanted` (one flag each), run on the fork; else -1.
   std::vector<std::int32_t> next_tokens(std::span<const std::int32_t> tokens,
                                         std::span<const std::uint8_t> wanted);

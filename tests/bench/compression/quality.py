@@ -3,14 +3,16 @@
 slots drawn by lot. Texts and questions are made by models/reference/train/textgen.py, seeds that were not trained on.
 
     quality.py run --out DIR [--texts 40] [--cells long,...] [--budgets 0.5,0.35,0.2,0.12] [--methods ...]
-    quality.py report DIR [--csv FILE] > table.md
+    quality.py report DIR [--csv FILE] [--against streaming] > table.md
+    quality.py table FILE.csv    the tables of docs/compression.md: a column per cell, the budgets in it from large to small
 
 run is resumable: it does what DIR lacks, in rounds over all cells, so that all cells grow alike. A text has six questions:
   agnostic  the text is compressed without a question; single: each question behind it, on its own; turns: 2 to 6 of a
             conversation that asks all six
   aware     text and question are compressed together (five questions of the six); turns: the others asked behind the first
 An answer is right if all its tokens are the expected ones, greedily. Budgets are bytes, in whole units of 16 slots, pins
-within; the report gives the bytes reached. Against random: paired differences, their 95 % interval from 2,000 bootstrap draws over texts.
+within; the report gives the bytes reached. Differences to another method (random, unless --against) are paired; their
+95 % interval is from 2,000 bootstrap draws over texts.
 """
 import argparse
 import csv
@@ -41,7 +43,7 @@ CELLS = {
     "prose": ("prose", 1024, None, True),            # loss of 256 tokens behind so many of held-out prose
     "prose-whole": ("prose", 3840, None, True),
 }
-COLUMNS = ("cell", "mode", "questions", "variant", "value", "slots", "bytes", "against_random", "low", "high", "texts",
+COLUMNS = ("cell", "mode", "questions", "variant", "value", "slots", "bytes", "difference", "low", "high", "texts",
            "asked", "seconds_per_prompt")
 
 
@@ -163,16 +165,16 @@ def asked(row, questions):
     return 1 if questions == "loss" else QUESTIONS - 1 if questions == "turns" else len(row["single"])
 
 
-def lines_of(key, rows, wanted):
+def lines_of(key, rows, wanted, against):
     for variant, items in rows.items():
         if wanted and variant not in wanted:
             continue
         items = {i: row for i, row in items.items() if i in rows["full"]}
         values = {i: value(row, key[2]) for i, row in items.items()}
         prompts = {i: len(row["single"]) if row["mode"] == "aware" else 1 for i, row in items.items()}
-        rival = rows.get("random@" + variant.partition("@")[2], {})
+        rival = rows.get(against + "@" + variant.partition("@")[2], {})
         both = [values[i] - value(rival[i], key[2]) for i in items if i in rival]
-        low, high = interval(both) if both and not variant.startswith("random") else (None, None)
+        low, high = interval(both) if both and not variant.startswith(against + "@") else (None, None)
         share = {name: sum(row.get(name, 0) / prompts[i] for i, row in items.items()) / len(items)
                  for name in ("slots", "bytes", "seconds")}
         yield dict(zip(COLUMNS, (*key, variant, sum(values.values()) / len(values), share["slots"], share["bytes"],
@@ -187,19 +189,45 @@ def report(options):
         sizes = sorted(tokens[item] for item in rows["full"])
         what, digits = ("loss, nats", 3) if key[2] == "loss" else ("right, %", 1)
         print(f"\n### {', '.join(key)}: {len(sizes)} texts of {sizes[0]} to {sizes[-1]} tokens\n")
-        print(f"| variant | {what} | bytes | against random | asked |\n| --- | --- | --- | --- | --- |")
-        for line in lines_of(key, rows, options.variants.split(",") if options.variants else None):
+        print(f"| variant | {what} | bytes | against {options.against} | asked |\n| --- | --- | --- | --- | --- |")
+        for line in lines_of(key, rows, options.variants.split(",") if options.variants else None, options.against):
             lines.append(line)
-            against = "-"
+            gain = "-"
             if line["low"] is not None:
-                against = f"{line['against_random']:+.{digits}f} [{line['low']:+.{digits}f}, {line['high']:+.{digits}f}]"
-            print(f"| {line['variant']} | {line['value']:.{digits}f} | {line['bytes']:.3f} | {against} | {line['asked']} |")
+                gain = f"{line['difference']:+.{digits}f} [{line['low']:+.{digits}f}, {line['high']:+.{digits}f}]"
+            print(f"| {line['variant']} | {line['value']:.{digits}f} | {line['bytes']:.3f} | {gain} | {line['asked']} |")
     if options.csv:
         with open(options.csv, "w", newline="", encoding="utf8") as out:
             writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
             writer.writeheader()
             for line in lines:
                 writer.writerow({k: f"{v:.4f}" if isinstance(v, float) else v for k, v in line.items()})
+
+
+def table(options):
+    with open(options.csv, encoding="utf8") as file:
+        lines = list(csv.DictReader(file))
+    for kind in sorted({(line["mode"], line["questions"]) for line in lines}):
+        mine = [line for line in lines if (line["mode"], line["questions"]) == kind]
+        cells = [cell for cell in CELLS if any(line["cell"] == cell for line in mine)]
+        at = {(line["cell"], line["variant"]): line for line in mine}
+        print(f"\n{', '.join(kind)} | " + " | ".join(cells) + "\n" + "--- | " * len(cells) + "---")
+        print("texts, asked | " + " | ".join(f"{at[c, 'full']['texts']}, {at[c, 'full']['asked']}" for c in cells))
+        print("full | " + " | ".join(shown(at[c, "full"]) for c in cells))
+        for method in METHODS:
+            rows = [[at[c, f"{method}@{b}"] for b in BUDGETS if (c, f"{method}@{b}") in at] for c in cells]
+            if any(rows):
+                print(f"{method} | " + " | ".join(" ".join(map(shown, row)) for row in rows))
+        reached = [[[float(at[c, f"{m}@{b}"]["bytes"]) for m in METHODS if (c, f"{m}@{b}") in at] for b in BUDGETS] for c in cells]
+        print("bytes reached, % | " + " | ".join(
+            " ".join(f"{100 * min(some):.0f}-{100 * max(some):.0f}" for some in cell if some) for cell in reached))
+
+
+def shown(line):
+    """The value, with + or - where it is surely above or below the method that it was compared with."""
+    value, low, high = (float(line[name] or 0) for name in ("value", "low", "high"))
+    mark = "+" if low > 0 else "-" if high < 0 else ""
+    return f"{value:.2f}{mark}" if line["questions"] == "loss" else f"{value:.0f}{mark}"
 
 
 def main():
@@ -218,9 +246,12 @@ def main():
     reports = commands.add_parser("report")
     reports.add_argument("out")
     reports.add_argument("--csv", help="also write all lines there")
+    reports.add_argument("--against", default="random", help="method that the others are compared with")
     reports.add_argument("--variants", help="only these, comma-separated")
+    tables = commands.add_parser("table")
+    tables.add_argument("csv")
     options = parser.parse_args()
-    run(options) if options.command == "run" else report(options)
+    {"run": run, "report": report, "table": table}[options.command](options)
 
 
 if __name__ == "__main__":

@@ -87,6 +87,32 @@ TEST(SemanticClusters, ABudgetIsMetFromBelow) {
   }
 }
 
+// Sentences of three words and a delimiter, each with a direction of its own, save that the last word and
+// `twin` (of the sentence) share one.
+void make_sentences(std::uint32_t twin, SampleHead& head) {
+  const std::uint32_t dim = head.input.head_dim;
+  std::fill(head.keys.begin(), head.keys.end(), 0.0F);
+  for (std::uint32_t i = 0; i < head.input.slots; ++i) {
+    head.delimiters[i] = i % 4 == 3 ? 1 : 0;
+    head.keys[std::size_t{i} * dim + (i % 4 == twin ? 2 : i % 4)] = 1;
+  }
+}
+
+TEST(SemanticClusters, DelimitersStayAloneUnlessJoiningSparesUnlikeWords) {
+  SampleHead joins(40), stays(40);  // 10 sentences of 3 directions
+  make_sentences(3, joins);
+  make_sentences(1, stays);
+  const SlotGroups joined = clusters_within(joins.input, {}, 30),
+                   alone = clusters_within(stays.input, {}, 30);
+  ASSERT_EQ(joined.size(), 30U);
+  ASSERT_EQ(alone.size(), 30U);
+  for (std::uint32_t g = 0; g < 30; ++g) {
+    const std::uint32_t first = joined.group(g).front() % 4;
+    EXPECT_EQ(joined.group(g).size(), first == 2 ? 2U : 1U) << "a delimiter is like the word before it";
+    EXPECT_EQ(alone.group(g).size(), alone.group(g).front() % 4 == 1 ? 2U : 1U) << "words are alike";
+  }
+}
+
 TEST(SemanticClusters, BelowTheFloorDelimitersThenChunksMerge) {
   const SampleHead head(1000, 3);
   std::uint32_t delimiters = 0;
