@@ -72,7 +72,7 @@ void add_formats(CLI::App& app, WorkerConfig& c) {
       "--weight-cache", c.weight_cache,
       "Keep packed weights on disk for the next start: off, auto (beside the model, or in the user's "
       "cache folder), or a directory");
-  app.add_option("--kv-dtype", c.kv_dtype, "KV pages' element type; int8 and fp8 on GPUs")
+  app.add_option("--kv-dtype", c.kv_dtype, "KV pages' element type; fp8 on GPUs")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "int8", "fp8"}));
 }
 

@@ -14,6 +14,7 @@
 
 #include "deploy/cli/engine_bench_report.h"
 #include "transport/collective/identity_communicator.h"
+#include "worker/backend/cpu/device_memory.h"
 #include "worker/backend/cpu/machine_topology.h"
 #include "worker/model/synthetic_weights.h"
 #include "worker/model/transformer.h"
@@ -40,7 +41,7 @@ std::string machine_load() {
 }
 
 DType kv_type(const std::string& name) {
-  return name == "f32" ? DType::f32 : name == "f16" ? DType::f16 : DType::bf16;
+  return name == "f32" ? DType::f32 : name == "f16" ? DType::f16 : name == "int8" ? DType::i8 : DType::bf16;
 }
 
 std::size_t median_of(const std::vector<double>& values) {  // index of the (upper) median
@@ -135,6 +136,7 @@ Result<void> Engine::make_pages() {
   auto pool = backend_->allocate_kv(units, config_.head_dim, kv_type(options_.kv_dtype));
   if (!pool) return tl::unexpected(pool.error());
   pool_ = std::move(*pool);
+  worker::cpu::lay_out_by_head(*pool_, static_cast<std::uint32_t>(config_.layers * config_.kv_heads));
   fill_pages(units);
   return {};
 }
@@ -255,7 +257,8 @@ void add_engine_bench_flags(CLI::App& command, EngineBenchOptions& o) {
   const auto one_of = [](std::set<std::string> names) { return CLI::IsMember(std::move(names)); };
   command.add_option("--weights", o.weights, "Weight format")
       ->check(one_of({"auto", "f32", "bf16", "f16", "int8", "int4"}));
-  command.add_option("--kv-dtype", o.kv_dtype, "KV pages' format")->check(one_of({"f32", "bf16", "f16"}));
+  command.add_option("--kv-dtype", o.kv_dtype, "KV pages' format")
+      ->check(one_of({"f32", "bf16", "f16", "int8"}));
   command.add_option("--isa", o.isa, "Kernel table; default: the best of this machine");
   command.add_option("--prompt", o.prompt, "Tokens to prefill, each sequence")->check(CLI::Range(1, 1 << 20));
   command.add_option("--generate", o.generate, "Decode steps")->check(CLI::Range(1, 1 << 20));

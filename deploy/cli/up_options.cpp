@@ -90,7 +90,7 @@ void add_up_flags(CLI::App& command, UpOptions& o) {
   command.add_option("--weight-cache", o.weight_cache,
                      "Packed weights kept for the next start: auto (beside the model, or in the user's cache "
                      "folder), off, or a directory");
-  command.add_option("--kv-dtype", o.kv_dtype, "KV pages' format; int8 and fp8 on GPUs")
+  command.add_option("--kv-dtype", o.kv_dtype, "KV pages' format; fp8 on GPUs")
       ->check(one_of({"auto", "f32", "bf16", "f16", "int8", "fp8"}));
   command
       .add_option("--kv-pool", o.kv_pool_bytes,

@@ -113,6 +113,7 @@ class AttentionWorld {
     const AttentionShape& s = c_.shape;
     const float* x = qkv_.data() + token * columns_ + std::int64_t{head} * s.head_dim;
     const bool value = head >= s.query_heads + s.kv_heads;
+    if (c_.dtype == DType::i8 && head >= s.query_heads) return quantised(x, d);
     double y = x[d];
     if (!value) {
       const std::int32_t half = s.head_dim / 2, i = d % half;
@@ -120,6 +121,14 @@ class AttentionWorld {
       y = d < half ? x[d] * c - double(x[d + half]) * n : x[d] * c + double(x[d - half]) * n;
     }
     return head < s.query_heads ? y : rounded(y, c_.dtype);
+  }
+  // int8 pages by their definition: one scale for a slot of a head (X1). Only where nothing is rotated: the
+  // last bit of a rotation may decide between two bytes.
+  [[nodiscard]] double quantised(const float* x, std::int32_t d) const {
+    float top = 0;
+    for (std::int32_t i = 0; i < c_.shape.head_dim; ++i) top = std::max(top, std::fabs(x[i]));
+    const float scale = top / 127.0f, inverse = top > 0 ? 127.0f / top : 0.0f;
+    return double(std::nearbyint(x[d] * inverse)) * scale;
   }
   // Which token's KV a slot of a head holds for row r; -1: the row does not see the slot.
   [[nodiscard]] std::int32_t token_of(std::int32_t slot, std::int32_t head, std::int32_t row) const {

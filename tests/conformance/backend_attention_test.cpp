@@ -5,6 +5,7 @@
 
 #include "tests/conformance/attention_case.h"
 #include "worker/backend/cpu/cpu_dispatch.h"
+#include "worker/backend/cpu/device_memory.h"
 
 namespace leadline::worker::conformance {
 namespace {
@@ -16,7 +17,8 @@ AttentionShape shape_of(std::int32_t query_heads, std::int32_t kv_heads, std::in
 
 // A table with an arithmetic of its own for such pages.
 bool attends_on_tiles(const Backend& backend, DType dtype) {
-  return dtype == DType::bf16 && backend.arithmetic_id().find("attn2") != std::string::npos;
+  return (dtype == DType::bf16 || dtype == DType::i8) &&
+         backend.arithmetic_id().find("attn3") != std::string::npos;
 }
 
 class AttentionConformance : public testing::TestWithParam<std::string> {
@@ -60,7 +62,7 @@ class AttentionConformance : public testing::TestWithParam<std::string> {
 TEST_P(AttentionConformance, AgreesWithTheReferenceForEveryHeadSizeAndDtype) {
   std::uint32_t seed = 1;
   for (std::int32_t dim : {16, 40, 64, 80, 128}) {
-    for (DType dtype : {DType::f32, DType::bf16, DType::f16}) {
+    for (DType dtype : {DType::f32, DType::bf16, DType::f16, DType::i8}) {
       SCOPED_TRACE(testing::Message() << "head_dim " << dim << " " << transport::name_of(dtype));
       expect_reference({shape_of(4, 2, dim), dtype, 37, 3, dtype == DType::f32}, seed++);
       expect_reference({shape_of(3, 1, dim), dtype, 0, 1}, seed++);
@@ -81,6 +83,7 @@ TEST_P(AttentionConformance, AgreesAcrossSplitsAndWindows) {
     SCOPED_TRACE(testing::Message() << "window " << window);
     expect_reference({shape_of(4, 2, 16, window), DType::bf16, 250, 20}, std::uint32_t(200 + window));
     expect_reference({shape_of(2, 1, 16, window), DType::f16, 700, 2}, std::uint32_t(300 + window));
+    expect_reference({shape_of(12, 2, 48, window), DType::i8, 700, 3}, std::uint32_t(350 + window));
   }
 }
 
@@ -88,9 +91,13 @@ TEST_P(AttentionConformance, AgreesWithLengthsPerHeadBiasAndHoles) {
   AttentionCase lengths{shape_of(6, 3, 40), DType::bf16, 300, 4, false, true};
   lengths.head_before = {300, 3, 271};
   expect_reference(lengths, 400);
+  lengths.dtype = DType::i8;
+  expect_reference(lengths, 402);
   AttentionCase holes{shape_of(4, 2, 64), DType::bf16, 83, 18, false, true};
   holes.page_valid = {16, 3, 9, 16, 1, 3, 16};
   expect_reference(holes, 401);
+  holes.dtype = DType::i8;
+  expect_reference(holes, 403);
 }
 
 // X1: whole, chunked, row by row, on several threads: the same bits, output and lse.
@@ -98,6 +105,9 @@ TEST_P(AttentionConformance, ChunksAndThreadsChangeNoBit) {
   const auto threaded = backend_with(GetParam(), 3);
   const AttentionCase cases[] = {{shape_of(8, 2, 64), DType::bf16, 530, 37, true},
                                  {shape_of(4, 4, 40, 50), DType::f16, 90, 21, true},
+                                 {shape_of(16, 2, 64), DType::i8, 530, 37, true},
+                                 {shape_of(3, 3, 40, 50), DType::i8, 270, 21, true, true},
+                                 {shape_of(3, 3, 80, 50), DType::bf16, 270, 21, true, true},
                                  {shape_of(8, 1, 80), DType::f32, 255, 18, true, true}};
   for (const AttentionCase& c : cases) {
     AttentionWorld world(c, 500);
@@ -162,7 +172,7 @@ TEST_P(AttentionConformance, SequencesOfAStepDoNotTouchEachOther) {
 TEST_P(AttentionConformance, LaterRowsReachNoEarlierOne) {
   const float nan = std::numeric_limits<float>::quiet_NaN(),
               infinity = std::numeric_limits<float>::infinity();
-  for (DType dtype : {DType::f32, DType::bf16, DType::f16}) {
+  for (DType dtype : {DType::f32, DType::bf16, DType::f16, DType::i8}) {
     for (const float bad : {nan, infinity}) {
       const AttentionCase c{shape_of(4, 2, 40), dtype, 250, 12};
       AttentionWorld world(c, 750);
@@ -215,8 +225,29 @@ TEST_P(AttentionConformance, HeadNormsAndRotationAgree) {
   }
 }
 
+// Pools of whole pages may be laid out head by head: the same units, the same bits.
+TEST_P(AttentionConformance, LayoutByHeadChangesNoBit) {
+  const AttentionCase c{shape_of(4, 2, 40), DType::bf16, 400, 3};
+  AttentionWorld world(c, 810);
+  auto plain = poisoned_pool(world);
+  world.write_history(*backend_, *plain, 100);
+  auto pool = backend_->allocate_kv((world.units() + 6) / 7 * 7, c.shape.head_dim, c.dtype);
+  ASSERT_TRUE(pool.has_value());
+  cpu::lay_out_by_head(**pool, 7);
+  const std::vector<std::byte> nan(size_t((*pool)->unit_bytes()), std::byte{0xff});
+  for (std::uint32_t u = 0; u < (*pool)->units(); ++u) backend_->write_unit(**pool, u, nan.data());
+  world.write_history(*backend_, **pool, 100);
+  EXPECT_EQ(world.run(*backend_, **pool, 3), world.run(*backend_, *plain, 3));
+  std::vector<std::byte> a(nan.size()), b(nan.size());
+  for (std::uint32_t u = 0; u < world.units(); ++u) {
+    backend_->read_unit(**pool, u, a.data());
+    backend_->read_unit(*plain, u, b.data());
+    ASSERT_EQ(a, b);
+  }
+}
+
 TEST_P(AttentionConformance, UnitsMoveByteForByte) {
-  const AttentionCase c{shape_of(2, 1, 40), DType::bf16, 40, 1};
+  const AttentionCase c{shape_of(2, 1, 40), DType::i8, 40, 1};
   AttentionWorld world(c, 800);
   auto pool = poisoned_pool(world);
   world.write_history(*backend_, *pool, 40);
@@ -237,7 +268,7 @@ TEST_P(AttentionConformance, UnitsMoveByteForByte) {
 TEST_P(AttentionConformance, BitsAreThoseOfTheScalarTable) {
   if (is_device(GetParam())) GTEST_SKIP() << "a device has an arithmetic id of its own";
   const auto scalar = backend_with("scalar");
-  for (DType dtype : {DType::f32, DType::bf16, DType::f16}) {
+  for (DType dtype : {DType::f32, DType::bf16, DType::f16, DType::i8}) {
     if (attends_on_tiles(*backend_, dtype)) {
       EXPECT_NE(backend_->arithmetic_id(), scalar->arithmetic_id());
       continue;

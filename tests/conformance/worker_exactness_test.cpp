@@ -143,6 +143,24 @@ TEST(WorkerExactness, F32PagesAndWeightsToo) {
   expect_same(worker.run(mixed_requests()), one);
 }
 
+TEST(WorkerExactness, Int8PagesToo) {
+  HarnessOptions options;
+  options.kv_dtype = worker::DType::i8;
+  options.prefix_cache = false;
+  const std::vector<Answer> one = alone(options);
+  std::size_t same = 0;
+  for (std::size_t i = 0; i < one.size(); ++i) same += one[i].tokens == baseline()[i].tokens;
+  EXPECT_LT(same, one.size()) << "int8 pages must change some logprob, or bf16 ran";
+  for (const int ranks : {1, 2, 4}) {
+    SCOPED_TRACE(std::to_string(ranks) + " ranks");
+    options.ranks = ranks;
+    options.step_tokens = ranks == 1 ? 512 : 37;
+    options.prefix_cache = ranks != 2;
+    WorkerHarness worker(options);
+    expect_same(worker.run(mixed_requests()), one);
+  }
+}
+
 TEST(WorkerExactness, Int8WeightsToo) {
   HarnessOptions options;
   options.weights = "int8";

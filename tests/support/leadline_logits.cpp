@@ -51,7 +51,10 @@ bool parse_flags(int argc, char** argv, Flags& flags) {
     else if (name == "--chunk")
       flags.chunk = std::stoi(value);
     else if (name == "--kv")
-      flags.replica.kv_dtype = value == "bf16" ? DType::bf16 : value == "f16" ? DType::f16 : DType::f32;
+      flags.replica.kv_dtype = value == "bf16"   ? DType::bf16
+                               : value == "f16"  ? DType::f16
+                               : value == "int8" ? DType::i8
+                                                 : DType::f32;
     else
       return false;
   }

@@ -4,6 +4,7 @@
 
 #include "monitoring/check.h"
 #include "tests/support/thread_communicator.h"
+#include "worker/backend/cpu/device_memory.h"
 #include "worker/model/shard_plan.h"
 #include "worker/runtime/block_store.h"
 #include "worker/runtime/warm_up.h"
@@ -141,6 +142,7 @@ void WorkerHarness::rank_main(int rank) {
   auto pool = (*backend)->allocate_kv(geometry.pages * geometry.units_per_page(), config->head_dim,
                                       options_.kv_dtype);
   LEADLINE_CHECK(pool.has_value(), pool.error().message.c_str());
+  worker::cpu::lay_out_by_head(**pool, geometry.units_per_page());
   const std::unique_ptr<worker::Compressor> compressor =
       options_.compression ? make_compressor(*config, geometry, **pool, ranks) : nullptr;
   worker::StepExecutor executor(**backend, **transformer, **pool, geometry, ranks, compressor.get());

@@ -1,4 +1,5 @@
 #include "worker/runtime/worker.h"
+#include "worker/backend/cpu/device_memory.h"
 
 #include <unistd.h>
 
@@ -285,6 +286,7 @@ Result<void> Rank::size_memory() {
   auto pool = backend_->allocate_kv(geometry_.pages * geometry_.units_per_page(), model_.head_dim, kv_dtype_);
   if (!pool) return tl::unexpected(pool.error());
   pool_ = std::move(*pool);
+  cpu::lay_out_by_head(*pool_, geometry_.units_per_page());
   if (auto made = make_compressor(); !made) return made;
   executor_ =
       std::make_unique<StepExecutor>(*backend_, *transformer_, *pool_, geometry_, *ranks_, compressor_.get());

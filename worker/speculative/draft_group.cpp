@@ -1,4 +1,5 @@
 #include "worker/speculative/draft_group.h"
+#include "worker/backend/cpu/device_memory.h"
 
 #include <algorithm>
 #include <cstring>
@@ -57,6 +58,7 @@ Result<void> DraftGroup::load_copy() {
       backend_.allocate_kv(options_.pages * units_per_page(), options_.model.head_dim, options_.kv_dtype);
   if (!pool) return tl::unexpected(pool.error());
   pool_ = std::move(*pool);
+  cpu::lay_out_by_head(*pool_, units_per_page());
   whole_.mirror_kv(shallow_.get(), pool_.get());
   drafter_ = std::make_unique<Drafter>(*shallow_, *alone_,
                                        DrafterLimits{options_.model.vocab, options_.model.layers, heads_});

@@ -37,7 +37,12 @@ struct TileScratch {
 };
 
 static inline const uint8_t* unit_of(const AttentionTask& t, int64_t page) {
-  return t.pool + int64_t{t.table[page] * t.unit_scale + t.unit_base} * t.layout.unit_bytes;
+  const uint32_t unit = t.table[page] * t.unit_scale + t.unit_base;
+  return t.pool + int64_t{unit % t.per_page * t.pages + unit / t.per_page} * t.layout.unit_bytes;
+}
+// int8 pages: a unit's scales of K, then of V.
+static inline const float* scales_of(const AttentionTask& t, const uint8_t* unit) {
+  return reinterpret_cast<const float*>(unit + t.layout.scale_offset);
 }
 
 static inline const float* query_of(const AttentionTask& t, int j) {
@@ -89,6 +94,11 @@ void split_scores(const AttentionTask& t, TileScratch& s, int vectors, SlotRange
       const int count = vectors - j < V::kScoreRows ? vectors - j : V::kScoreRows;
       page_scores_of<V, kFormat, V::kScoreRows>(count, s.q + j, vectors, t.layout.head_dim, unit,
                                                 out + j * kSplitSlots);
+    }
+    if constexpr (kFormat == kI8) {
+      const auto scales = V::load(scales_of(t, unit));
+      for (int j = 0; j < vectors; ++j)
+        V::store(out + j * kSplitSlots, V::mul(V::load(out + j * kSplitSlots), scales));
     }
   }
 }
@@ -173,6 +183,17 @@ void add_values(const AttentionTask& t, TileScratch& s, int j, int column, SlotR
     for (int v = 0; v < kVectors; ++v) V::store(values + r * width + v * 16, sums[r][v]);
 }
 
+// int8 pages: a value's weight is its probability times its scale.
+template <class V>
+void scale_weights(const AttentionTask& t, TileScratch& s, int j) {
+  const SlotRange seen = s.seen[j];
+  float* row = s.scores + j * kSplitSlots - seen.begin / kSplitSlots * kSplitSlots;
+  for (int64_t page = seen.begin / kPageSlots; page * kPageSlots < seen.end; ++page) {
+    float* p = row + page * kPageSlots;
+    V::store(p, V::mul(V::load(p), V::load(scales_of(t, unit_of(t, page)) + kPageSlots)));
+  }
+}
+
 // Query vectors j .. j + kRows: what all of them see is walked once, the ragged ends one by one, each in slot
 // order.
 template <class V, int kFormat, int kRows, int kVectors>
@@ -223,7 +244,7 @@ void attention_merge(float* state, const float* split, int padded_dim) {
   }
 }
 
-// The walk over pages by vectors: scores and values of one split.
+// The walk over pages by vectors: the weights of one split with their maxima and sums, and its values.
 template <class V, int kFormat>
 struct VectorWalk {
   using Lanes = V;
@@ -236,9 +257,14 @@ struct VectorWalk {
   static void end() {}
   static void scores(const AttentionTask& t, TileScratch& s, int vectors, SlotRange span) {
     split_scores<V, kFormat>(t, s, vectors, span);
+    for (int j = 0; j < vectors; ++j) split_softmax<V>(t, s, j);
   }
   static void values(const AttentionTask& t, TileScratch& s, int vectors, SlotRange) {
     const int padded = t.layout.padded_dim;
+    if constexpr (kFormat == kI8) {
+      for (int j = 0; j < vectors; ++j)
+        if (s.seen[j].begin < s.seen[j].end) scale_weights<V>(t, s, j);
+    }
     for (int i = 0; i < vectors * padded; i += 16) V::store(s.values + i, V::zero());
     int column = 0;
     for (; column + V::kValueVectors * 16 <= padded; column += V::kValueVectors * 16)
@@ -262,7 +288,6 @@ void attention_split(const AttentionTask& t, TileScratch& s, int64_t split) {
   }
   if (span.begin >= span.end) return;
   Walk::scores(t, s, vectors, span);
-  for (int j = 0; j < vectors; ++j) split_softmax<V>(t, s, j);
   Walk::values(t, s, vectors, span);
   for (int j = 0; j < vectors; ++j) {
     float one[16 + 1024];
@@ -307,6 +332,7 @@ template <class V>
 void attention(const AttentionTask& t) {
   if (t.layout.format == kF32) return attention_as<VectorWalk<V, kF32>>(t);
   if (t.layout.format == kBf16) return attention_as<VectorWalk<V, kBf16>>(t);
+  if (t.layout.format == kI8) return attention_as<VectorWalk<V, kI8>>(t);
   attention_as<VectorWalk<V, kF16>>(t);
 }
 

@@ -110,7 +110,7 @@ void linear_with_bf16_tiles(const LinearTask& t) {
 constexpr CpuKernels with_bf16_tiles(CpuKernels k) {
   k.linear = linear_with_bf16_tiles;
   k.split_group = split_group;
-  k.arithmetic = ",amxbf16x2,attn2";  // attn: attention_tiles_impl.h
+  k.arithmetic = ",amxbf16x2,attn3";  // attn: attention_tiles_impl.h
   return k;
 }
 

@@ -90,11 +90,13 @@ constexpr int64_t kLinearScratchFloats =
                             ? kTilePanels * kTilePanelBytes / 4
                             : int64_t{kBlockK} * kPanel);
 
-// One KV unit: K as [head_dim][16], then V as [16][padded_dim], both of `format`; v_offset in bytes.
+// One KV unit: K as [head_dim][16], then V as [16][padded_dim], both of `format`; offsets in bytes. kI8: a
+// slot of K, and one of V, is signed bytes times one scale (X1: per token and head), then come f32 scales: 16
+// of K, 16 of V.
 struct UnitLayout {
   int head_dim, padded_dim;  // padded_dim: head_dim up to a multiple of 16
   int format;
-  int64_t unit_bytes, v_offset;
+  int64_t unit_bytes, v_offset, scale_offset;
 };
 
 // Query vectors of consecutive rows of one sequence against one KV head, over splits [split_begin,
@@ -109,11 +111,12 @@ struct AttentionTask {
   const uint8_t* pool;
   const uint32_t* table;  // unit of page p = table[p] * unit_scale + unit_base
   uint32_t unit_scale, unit_base;
-  const uint8_t* valid;  // per page, or null
-  const float* bias;     // per slot below `before`, or null
-  int64_t before;        // slots of this head before this step
-  int64_t first;         // row r sees slots <= before + first + r
-  int64_t window;        // 0: all; else only slots > (before + first + r) - window
+  uint32_t per_page, pages;  // unit u lies at place u % per_page * pages + u / per_page of the pool
+  const uint8_t* valid;      // per page, or null
+  const float* bias;         // per slot below `before`, or null
+  int64_t before;            // slots of this head before this step
+  int64_t first;             // row r sees slots <= before + first + r
+  int64_t window;            // 0: all; else only slots > (before + first + r) - window
   int64_t split_begin, split_end;
   float* state;    // per query vector: max, sum, then padded_dim values; carried over the splits
   float* scratch;  // kAttentionScratchFloats(head_dim)
@@ -155,6 +158,8 @@ struct CpuKernels {
   void (*rotate)(float* x, const float* cosines, const float* sines, int64_t half);
   void (*widen)(const void* from, int format, int64_t n, float* to);
   void (*narrow)(const float* from, int format, int64_t n, void* to);
+  // One slot of int8 pages: bytes (n up to a multiple of 16, the rest zeros) and their scale.
+  void (*quantize_slot)(const float* x, int64_t n, uint8_t* bytes, float* scale);
   void (*attention)(const AttentionTask&);
   // state += one more split's state, in the order of splits; empty (max = -inf) states change nothing
   void (*attention_merge)(float* state, const float* split, int padded_dim);

@@ -30,6 +30,7 @@ constexpr CpuKernels table_of(const char* name) {
   k.rotate = rotate<V>;
   k.widen = widen<V>;
   k.narrow = narrow<V>;
+  k.quantize_slot = quantize_slot<V>;
   k.attention = attention<V>;
   k.attention_merge = attention_merge<V>;
   k.attention_finish = attention_finish<V>;

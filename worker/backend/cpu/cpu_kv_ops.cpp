@@ -30,6 +30,13 @@ struct SlotWriter {
   void write(const float* k, const float* v, std::int64_t slot, std::uint8_t* unit) const {
     alignas(64) std::uint8_t narrow[kMaxHeadDim * sizeof(float)];
     const int size = layout.format == kF32 ? 4 : 2, dim = layout.head_dim;
+    if (layout.format == kI8) {
+      auto* scales = reinterpret_cast<float*>(unit + layout.scale_offset) + slot;
+      kernels.quantize_slot(k, dim, narrow, scales);
+      scatter(narrow, slot, unit);
+      return kernels.quantize_slot(v, dim, unit + layout.v_offset + slot * layout.padded_dim,
+                                   scales + kPageSlots);
+    }
     kernels.narrow(k, layout.format, dim, narrow);
     if (size == 4)
       scatter(reinterpret_cast<const float*>(narrow), slot, reinterpret_cast<float*>(unit));
@@ -123,6 +130,8 @@ void CpuBackend::attend(const AttentionCall& call, const AttentionItem& item, fl
   task.table = s.kv.table + std::size_t{head} * s.kv.head_stride;
   task.unit_scale = s.kv.scale;
   task.unit_base = s.kv.base + head * s.kv.head_step;
+  task.per_page = call.pool.per_page();
+  task.pages = call.pool.pages();
   task.valid = s.kv.valid ? s.kv.valid + std::size_t{head} * s.kv.head_stride : nullptr;
   task.bias = s.kv.slot_bias ? s.kv.slot_bias[head] : nullptr;
   task.before = slots_before(s, tile.kv_head);

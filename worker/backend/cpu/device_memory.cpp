@@ -53,9 +53,9 @@ DeviceMemory::~DeviceMemory() {
 }
 
 Result<std::unique_ptr<KvPool>> CpuKvPool::create(std::uint32_t units, std::int32_t head_dim, DType dtype) {
-  if (dtype != DType::f32 && dtype != DType::bf16 && dtype != DType::f16)
+  if (dtype != DType::f32 && dtype != DType::bf16 && dtype != DType::f16 && dtype != DType::i8)
     return monitoring::fail(Errc::configuration, "KV dtype " + std::string(transport::name_of(dtype)) +
-                                                     ": not one of f32, bf16, f16");
+                                                     ": not one of f32, bf16, f16, int8");
   if (head_dim < 2 || head_dim % 2 != 0 || head_dim > kMaxHeadDim)
     return monitoring::fail(Errc::unsupported_model, "head_dim " + std::to_string(head_dim) +
                                                          ": must be even, 2.." + std::to_string(kMaxHeadDim));
@@ -65,10 +65,17 @@ Result<std::unique_ptr<KvPool>> CpuKvPool::create(std::uint32_t units, std::int3
   layout.padded_dim = (head_dim + 15) / 16 * 16;
   layout.format = static_cast<int>(dtype);
   layout.v_offset = std::int64_t{head_dim} * kPageTokens * size;
-  layout.unit_bytes = (layout.v_offset + std::int64_t{layout.padded_dim} * kPageTokens * size + 63) / 64 * 64;
+  layout.scale_offset =
+      (layout.v_offset + std::int64_t{layout.padded_dim} * kPageTokens * size + 63) / 64 * 64;
+  layout.unit_bytes = layout.scale_offset;
+  if (dtype == DType::i8) layout.unit_bytes += 2 * kPageTokens * std::int64_t{sizeof(float)};
   auto memory = DeviceMemory::allocate(std::int64_t{units} * layout.unit_bytes, "the KV pool");
   if (!memory) return tl::unexpected(memory.error());
   return std::unique_ptr<KvPool>(new CpuKvPool(units, layout, std::move(*memory)));
+}
+
+void lay_out_by_head(KvPool& pool, std::uint32_t units_per_page) {
+  if (auto* host = dynamic_cast<CpuKvPool*>(&pool)) host->lay_out(units_per_page);
 }
 
 }  // namespace leadline::worker::cpu

@@ -45,7 +45,8 @@ class CpuBuffer final : public Buffer {
 };
 
 // Units in the layout of UnitLayout: K transposed, so that the slots of a page are the lanes of a vector; V
-// row by row.
+// row by row. Where the units of a page are told (lay_out), the same unit of neighbouring pages lies side by
+// side: a head's walk over a sequence is then one stream of memory.
 class CpuKvPool final : public KvPool {
  public:
   static Result<std::unique_ptr<KvPool>> create(std::uint32_t units, std::int32_t head_dim, DType dtype);
@@ -55,15 +56,27 @@ class CpuKvPool final : public KvPool {
   [[nodiscard]] const UnitLayout& layout() const { return layout_; }
   [[nodiscard]] std::uint8_t* base() const { return static_cast<std::uint8_t*>(memory_.data()); }
   [[nodiscard]] std::uint8_t* unit(std::uint32_t u) const {
-    return base() + std::int64_t{u} * layout_.unit_bytes;
+    return base() + std::int64_t{u % per_page_ * pages_ + u / per_page_} * layout_.unit_bytes;
   }
+  // REQUIRES: nothing written yet. Unit u belongs to page u / per_page; a pool of no whole pages stays as it
+  // is.
+  void lay_out(std::uint32_t per_page) {
+    if (per_page == 0 || units_ % per_page != 0) return;
+    per_page_ = per_page;
+    pages_ = units_ / per_page;
+  }
+  [[nodiscard]] std::uint32_t per_page() const { return per_page_; }
+  [[nodiscard]] std::uint32_t pages() const { return pages_; }
 
  private:
   CpuKvPool(std::uint32_t units, const UnitLayout& layout, DeviceMemory memory)
-      : units_(units), layout_(layout), memory_(std::move(memory)) {}
-  std::uint32_t units_;
+      : units_(units), pages_(units), layout_(layout), memory_(std::move(memory)) {}
+  std::uint32_t units_, per_page_ = 1, pages_;
   UnitLayout layout_;
   DeviceMemory memory_;
 };
+
+// CpuKvPool::lay_out where the pool is the CPU's; nothing elsewhere.
+void lay_out_by_head(KvPool& pool, std::uint32_t units_per_page);
 
 }  // namespace leadline::worker::cpu

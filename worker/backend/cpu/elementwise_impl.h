@@ -132,6 +132,12 @@ struct Stored<V, kF32> {
   static inline __attribute__((always_inline)) void store(T* p, typename V::F a) { V::store(p, a); }
 };
 
+template <class V>
+struct Stored<V, kI8> {  // without its scale
+  using T = int8_t;
+  static inline __attribute__((always_inline)) typename V::F load(const T* p) { return V::load_int8(p); }
+};
+
 template <class V, int kFormat>
 void widen_as(const void* from, int64_t n, float* to) {
   using S = Stored<V, kFormat>;
@@ -163,6 +169,24 @@ void widen(const void* from, int format, int64_t n, float* to) {
   if (format == kF32) return widen_as<V, kF32>(from, n, to);
   if (format == kBf16) return widen_as<V, kBf16>(from, n, to);
   widen_as<V, kF16>(from, n, to);
+}
+
+// scale = largest / 127, bytes rounded to nearest even. A NaN or an infinity makes the scale NaN.
+template <class V>
+void quantize_slot(const float* x, int64_t n, uint8_t* bytes, float* scale) {
+  auto largest = V::zero(), poison = V::zero();
+  for (int64_t i = 0; i < n; i += 16) {
+    const auto a = V::load_n(x + i, n - i < 16 ? int(n - i) : 16);
+    largest = V::max(largest, V::max(a, V::sub(V::zero(), a)));
+    poison = V::fma(a, V::zero(), poison);
+  }
+  const float top = V::max_of(largest);
+  *scale = top / 127.0f + V::sum(poison);
+  const auto inverse = V::set1(top > 0 ? 127.0f / top : 0.0f), magic = V::set1(12582912.0f);
+  for (int64_t i = 0; i < n; i += 16) {
+    const auto a = V::mul(V::load_n(x + i, n - i < 16 ? int(n - i) : 16), inverse);
+    V::store_low_bytes(bytes + i, V::add(V::min(V::set1(127.0f), V::max(V::set1(-127.0f), a)), magic));
+  }
 }
 
 template <class V>

@@ -129,6 +129,10 @@ struct Avx2 {
     return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),
             _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 8)))};
   }
+  LEADLINE_VECTOR __m256 widen_int8(const int8_t* p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+  }
+  LEADLINE_VECTOR F load_int8(const int8_t* p) { return {widen_int8(p), widen_int8(p + 8)}; }
   LEADLINE_VECTOR void narrow_bf16(uint16_t* p, __m256 x) {
     const __m256i b = _mm256_castps_si256(x);
     const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(b, 16), _mm256_set1_epi32(1));

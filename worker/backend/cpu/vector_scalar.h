@@ -165,6 +165,9 @@ struct Scalar {
   static F load_f16(const uint16_t* p) {
     return each([&](int i) { return widen_f16(p[i]); });
   }
+  static F load_int8(const int8_t* p) {
+    return each([&](int i) { return float(p[i]); });
+  }
   static void store_bf16(uint16_t* p, F a) {
     for (int i = 0; i < 16; ++i) p[i] = narrow_bf16(a.v[i]);
   }
