@@ -58,7 +58,8 @@ TEST(UpOptions, WhatConcernsAGpuReachesTheWorker) {
                                    "--poison", "--weights", "fp8", "--kv-dtype", "int8"}),
                             plan, 0));
   EXPECT_THAT(command, HasSubstr("--device cuda --gpu-memory-utilization 0.75 --no-graphs --poison"));
-  EXPECT_THAT(command, HasSubstr("--weights fp8 --kv-dtype int8"));
+  EXPECT_THAT(command, HasSubstr("--weights fp8 "));
+  EXPECT_THAT(command, HasSubstr("--kv-dtype int8 "));
   EXPECT_THAT(joined(worker_command(parse({"--device", "cpu"}), plan, 0)), Not(HasSubstr("gpu")));
   EXPECT_THROW(parse({"--gpu-memory-utilization", "1.5"}), CLI::ParseError);
 }
