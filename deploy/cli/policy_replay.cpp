@@ -12,6 +12,7 @@
 #include "policy/del_policy.h"
 #include "policy/fixed_policy.h"
 #include "policy/trainer/lede_training.h"
+#include "policy/trainer/off_policy_eval.h"
 
 namespace leadline::deploy {
 namespace {
@@ -24,11 +25,15 @@ int fail_with(const std::string& message) {
 }
 
 policy::TrajectoryHeader log_header(const ReplayInputs& in, const ReplayCommandOptions& o) {
-  return {model_identity(in, o), in.policy ? "learned" : "threshold", static_cast<float>(o.epsilon),
-          in.trace.layers, in.trace.exits};
+  return {model_identity(in, o),
+          !o.around.empty() ? "static"
+          : in.policy       ? "learned"
+                            : "threshold",
+          static_cast<float>(o.epsilon), in.trace.layers, in.trace.exits};
 }
 
-std::unique_ptr<policy::ExitPolicy> starting_policy(const ReplayInputs& in) {
+std::unique_ptr<policy::ExitPolicy> starting_policy(const ReplayInputs& in, const ReplayCommandOptions& o) {
+  if (o.around.size() == 2) return policy::make_logged_static(o.around[0], o.around[1]);
   if (in.policy) return policy::make_learned_policy(in.policy->model);
   // Where nothing was learned yet: a threshold at the exit a sixth of the way up.
   return policy::make_threshold_policy({.exit = std::max(1, in.trace.layers / 6), .threshold = 0.6F});
@@ -105,6 +110,9 @@ void add_replay_flags(CLI::App& command, ReplayCommandOptions& o) {
   command.add_option("--max-draft", o.max_draft, "Drafts of one round")->check(CLI::Range(1, 16));
   command.add_option("--epsilon", o.epsilon, "explore: share of decisions at random")
       ->check(CLI::Range(0.0, 1.0));
+  command.add_option("--around", o.around, "explore: around static E,K in the place of a policy file")
+      ->delimiter(',')
+      ->expected(2);
   command.add_option("--log", o.log, "explore: directory for the logs");
   command.add_option("--repeats", o.repeats, "explore: passes over the training answers")
       ->check(CLI::Range(1, 1000));
@@ -150,7 +158,7 @@ int run_explore(const ReplayCommandOptions& o) {
   if (o.log.empty()) return fail_with("explore: give --log DIRECTORY");
   auto log = policy::TrajectoryLog::open(o.log, log_header(in, o));
   if (!log) return fail_with(log.error().message);
-  const auto current = starting_policy(in);
+  const auto current = starting_policy(in, o);
   policy::ReplayOptions options{
       .batch = o.batch, .max_draft = o.max_draft, .epsilon = static_cast<float>(o.epsilon)};
   options.sink = [&](const policy::Trajectory& round) { log->append(round); };

@@ -28,7 +28,8 @@ struct EvalOptions {
 struct ReplayCommandOptions {
   std::vector<std::string> traces;
   std::string costs, policy, lede, log, picture, grid;
-  std::vector<int> exits;  // candidates; none: the policy's, or all of the trace
+  std::vector<int> exits;   // candidates; none: the policy's, or all of the trace
+  std::vector<int> around;  // explore: static exit and drafts; none: the policy
   int deepen = 1, batch = 1, max_draft = 12, seed = 1, repeats = 1;
   double epsilon = 0;
   std::string split = "held-out";

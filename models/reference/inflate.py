@@ -181,6 +181,9 @@ def inflate(model, out, **changes):
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     for name in ("generation_config.json", "tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(model / name, out / name)
+    policy = model / "exit_policy_1b.llp"  # made for the default shape; a server refuses it for any other
+    if policy.exists() and (big.layers, big.hidden) == (24, 2048):
+        shutil.copyfile(policy, out / "exit_policy.llp")
     return size
 
 

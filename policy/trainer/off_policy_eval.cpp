@@ -78,7 +78,7 @@ OffPolicyEstimate estimate(std::span<const Trajectory> rounds, const ExitPolicy&
                            std::span<const std::int32_t> exits, std::uint64_t seed) {
   OffPolicyEstimate result;
   std::vector<double> weights;
-  std::array<double, kBatchBuckets> logged{}, weighted{}, sum{}, squares{};
+  std::array<double, kBatchBuckets> logged{}, weighted{}, sum{}, squares{}, count{};
   for (const Trajectory& round : rounds) {
     ++result.rounds;
     const double w = weight_of(round, policy, layers, exits);
@@ -87,9 +87,14 @@ OffPolicyEstimate estimate(std::span<const Trajectory> rounds, const ExitPolicy&
     logged[bucket] += round.tokens;
     weighted[bucket] += w * round.tokens;
     sum[bucket] += w;
+    count[bucket] += 1;
     squares[bucket] += w * w;
     result.agreed += w > 0 ? 1 : 0;
   }
+  // A weight's mean is 1 over all that can happen: what is missing from it was never seen.
+  result.coverage = 1;
+  for (std::size_t b = 0; b < kBatchBuckets; ++b)
+    if (count[b] > 0) result.coverage = std::min(result.coverage, sum[b] / count[b]);
   // Time per token differs between batch sizes far more than between policies: every size keeps its logged
   // share.
   std::map<std::uint64_t, Sums> sequences;
@@ -133,7 +138,8 @@ BestStatic best_static(std::span<const Trajectory> rounds, std::int32_t layers,
   for (const std::int32_t exit : exits) {
     for (std::int32_t drafts = 1; drafts <= max_draft; ++drafts) {
       const OffPolicyEstimate one = estimate(rounds, *make_logged_static(exit, drafts), layers, exits);
-      const bool known = one.effective_samples >= kLeastEffectiveSamples / 4;
+      const bool known =
+          one.effective_samples >= kLeastEffectiveSamples / 4 && one.coverage >= kLeastCoverage;
       if (known && (best.estimate.us_per_token <= 0 || one.us_per_token < best.estimate.us_per_token))
         best = {exit, drafts, one};
     }

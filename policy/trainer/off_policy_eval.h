@@ -17,7 +17,8 @@ namespace leadline::policy {
 struct OffPolicyEstimate {
   double us_per_token = 0, low = 0, high = 0;  // 95 %
   double effective_samples = 0;                // (sum w)^2 / sum w^2, in rounds
-  std::size_t rounds = 0, agreed = 0;          // rounds looked at; those of weight > 0
+  double coverage = 0;  // least mean weight of a batch size; far below 1: what the policy does was not seen
+  std::size_t rounds = 0, agreed = 0;  // rounds looked at; those of weight > 0
 };
 
 [[nodiscard]] OffPolicyEstimate estimate(std::span<const Trajectory> rounds, const ExitPolicy& policy,
@@ -37,5 +38,6 @@ struct BestStatic {
                                      std::span<const std::int32_t> exits, std::int32_t max_draft);
 
 inline constexpr double kLeastEffectiveSamples = 200;
+inline constexpr double kLeastCoverage = 0.8;
 
 }  // namespace leadline::policy

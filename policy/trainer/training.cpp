@@ -17,10 +17,12 @@ std::string words(const TrainingReport& r) {
   (void)std::snprintf(
       text, sizeof text,
       "%zu rounds learned from, %zu held out: learned %.1f us/token [%.1f, %.1f], effective samples "
-      "%.0f; best static (exit %d, %d drafts) %.1f us/token [%.1f, %.1f], effective samples %.0f",
+      "%.0f, coverage %.2f; best static (exit %d, %d drafts) %.1f us/token [%.1f, %.1f], effective samples "
+      "%.0f, coverage %.2f",
       r.rounds, r.held_out_rounds, r.learned.us_per_token, r.learned.low, r.learned.high,
-      r.learned.effective_samples, r.baseline.exit, r.baseline.drafts, r.baseline.estimate.us_per_token,
-      r.baseline.estimate.low, r.baseline.estimate.high, r.baseline.estimate.effective_samples);
+      r.learned.effective_samples, r.learned.coverage, r.baseline.exit, r.baseline.drafts,
+      r.baseline.estimate.us_per_token, r.baseline.estimate.low, r.baseline.estimate.high,
+      r.baseline.estimate.effective_samples, r.baseline.estimate.coverage);
   return text;
 }
 
@@ -64,13 +66,15 @@ Result<void> judge(std::span<const Trajectory> seen, std::span<const Trajectory>
                                  : make_off_policy();
   report.baseline.estimate = estimate(held_out, *baseline, model.layers, model.exits);
   report.summary = words(report);
-  const bool known = report.learned.effective_samples >= kLeastEffectiveSamples;
+  const bool known =
+      report.learned.effective_samples >= kLeastEffectiveSamples && report.learned.coverage >= kLeastCoverage;
   const bool better = report.learned.us_per_token < report.baseline.estimate.us_per_token;
   if (!known || !better)
-    return monitoring::fail(Errc::not_better,
-                            (known ? std::string("not better than the best static setting: ")
-                                   : std::string("too few effective samples, 200 are needed: ")) +
-                                report.summary);
+    return monitoring::fail(
+        Errc::not_better,
+        (known ? std::string("not better than the best static setting: ")
+               : std::string("too few effective samples, 200 and a coverage of 0.8 are needed: ")) +
+            report.summary);
   file.provenance += (file.provenance.empty() ? "" : "; ") + report.summary;
   return {};
 }
