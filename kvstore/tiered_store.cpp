@@ -128,7 +128,8 @@ void TieredStore::put(BlockDraft draft) {
 }
 
 void TieredStore::seal_and_store(BlockDraft draft) {
-  const BlockPtr block = std::move(draft).seal();
+  const BlockPtr block =
+      options_.packing ? packed(*options_.packing, std::move(draft)) : std::move(draft).seal();
   for (const auto& lane : lanes_) {
     if (lane->stores == nullptr)
       store_now(*lane, block);
@@ -242,12 +243,20 @@ bool TieredStore::accept(BlockFetch& fetch, Lane& lane, std::size_t index, TierR
       lane.tier->erase(expected.id, fetch.deadline());
     }
   }
+  BlockPtr whole = read.block;
+  if (end == ReadEnd::hit && read.block->header().codec != 0) {
+    whole = options_.packing ? unpacked(*options_.packing, read.block) : nullptr;
+    if (whole == nullptr) {  // of a codec that this worker does not read
+      end = ReadEnd::foreign;
+      lane.tier->erase(read.block->header().id, fetch.deadline());
+    }
+  }
   m.reads[end].inc();
   if (end != ReadEnd::hit) return false;
   if (lane.tier->waits())  // promotion
     for (const auto& upper : lanes_)
       if (!upper->tier->waits()) store_now(*upper, read.block);
-  fetch.arrived(index, std::move(read.block), lane.tier->kind());
+  fetch.arrived(index, std::move(whole), lane.tier->kind());
   return true;
 }
 

@@ -16,9 +16,11 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "kvstore/block_fetch.h"
+#include "kvstore/block_packing.h"
 #include "kvstore/job_queue.h"
 #include "kvstore/store_metrics.h"
 
@@ -30,6 +32,7 @@ struct TieredStoreOptions {
   std::chrono::milliseconds store_deadline{2'000};      // of one block
   std::chrono::milliseconds yield_to_loads{20};         // a store waits at most so long for loads under way
   std::size_t load_batch = 32;                          // blocks asked of a tier at once
+  std::optional<BlockPacking> packing;                  // of blocks in tiers; none: as pages have them
 };
 
 class TieredStore {

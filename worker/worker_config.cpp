@@ -41,6 +41,9 @@ void add_store_flags(CLI::App& app, WorkerConfig& c) {
   app.add_option("--kv-disk-bytes", c.kv_disk_bytes,
                  "Bytes that the directory may cost (MiB, GiB); 0: no disk")
       ->transform(CLI::AsSizeValue(false));
+  app.add_option("--kv-codec", c.kv_codec,
+                 "KV blocks in tiers: none, lossless; int8 and int4 quantise pages, too, and change answers")
+      ->check(CLI::IsMember({"none", "lossless", "int8", "int4"}));
   app.add_option(
       "--kv-redis", c.kv_redis,
       "redis[s]://[user:pass@]host:port[/db] for blocks shared by hosts; @FILE reads it from there");

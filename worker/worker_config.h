@@ -33,6 +33,8 @@ struct WorkerConfig {
   std::int64_t swap_bytes =
       -1;  // host memory for preempted sequences, per rank; -1 = as kv_pool, 0 = recompute instead
   bool prefix_cache = true;
+  // of KV blocks in tiers: none | lossless; int8 | int4: of pages, too, by whole groups of 128 tokens (X5)
+  std::string kv_codec = "none";
   std::int64_t kv_memory_bytes = 0;  // of host memory for KV blocks, per worker; 0 = no memory tier
   std::string kv_disk_directory;  // of KV blocks, shared by ranks and workers of this host; "" = no disk tier
   std::int64_t kv_disk_bytes = std::int64_t{8}

@@ -93,6 +93,10 @@ void add_up_flags(CLI::App& command, UpOptions& o) {
   command.add_option("--kv-dtype", o.kv_dtype, "KV pages' format; fp8 on GPUs")
       ->check(one_of({"auto", "f32", "bf16", "f16", "int8", "fp8"}));
   command
+      .add_option("--kv-codec", o.kv_codec,
+                  "KV blocks in tiers: none or lossless; int8 and int4 quantise pages, too")
+      ->check(one_of({"none", "lossless", "int8", "int4"}));
+  command
       .add_option("--kv-pool", o.kv_pool_bytes,
                   "Bytes of KV pages per rank (512MiB, 2GiB, ...); 0: automatic")
       ->transform(CLI::AsSizeValue(false));
@@ -164,6 +168,7 @@ std::string describe(const UpOptions& o) {
       {"weight-cache", o.weight_cache},
       {"kv-dtype", o.kv_dtype},
       {"kv-compression", o.kv_compression},
+      {"kv-codec", o.kv_codec},
       {"kv-pool", or_words(o.kv_pool_bytes, "(automatic)")},
       {"max-model-len", or_words(o.max_model_len, "(the model's own)")},
       {"max-seqs", std::to_string(o.max_seqs)},
@@ -236,6 +241,7 @@ std::vector<std::string> worker_command(const UpOptions& o, const UpPlan& plan, 
   append(command, "--weight-cache", o.weight_cache);
   append(command, "--kv-compression", o.kv_compression);
   append(command, "--kv-compression-budget", std::to_string(o.kv_compression_budget));
+  append(command, "--kv-codec", o.kv_codec);
   append_number(command, "--kv-pool", o.kv_pool_bytes);
   append_number(command, "--max-model-len", o.max_model_len);
   append(command, "--max-seqs", std::to_string(o.max_seqs));

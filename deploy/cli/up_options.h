@@ -26,6 +26,7 @@ struct UpOptions {
   bool graphs = true;                    // on a GPU: decode steps are recorded
   bool poison = false;                   // on a GPU: outputs are NaN before they are written
   std::int64_t kv_pool_bytes = 0;        // per rank; 0 = automatic
+  std::string kv_codec = "none";         // none | lossless | int8 | int4
   std::string kv_compression = "exact";  // of requests that name none
   double kv_compression_budget = 0.35;   // of requests that give none
   int max_model_len = 0;                 // tokens; 0 = the model's own

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "policy/fixed_policy.h"
 #include "tests/support/scratch_directory.h"
 #include "tests/support/stored_chat.h"
 
@@ -16,15 +17,16 @@ namespace {
 using transport::Generate;
 
 // The chat of this number, computed once.
-const Chat& fresh(int number) {
-  static std::map<int, Chat> chats;
-  const auto it = chats.find(number);
-  return it != chats.end() ? it->second : chats[number] = fresh_chat({.number = number, .kv = {}});
+const Chat& fresh(int number, int turns = 4) {
+  static std::map<std::pair<int, int>, Chat> chats;
+  const auto it = chats.find({number, turns});
+  if (it != chats.end()) return it->second;
+  return chats[{number, turns}] = fresh_chat({.number = number, .kv = {}, .turns = turns});
 }
 
 template <typename Between>
-Chat chat(int number, std::unique_ptr<WorkerHarness>& worker, const Between& between) {
-  return run_chat({.number = number, .kv = {}}, worker, between);
+Chat chat(int number, std::unique_ptr<WorkerHarness>& worker, const Between& between, int turns = 4) {
+  return run_chat({.number = number, .kv = {}, .turns = turns}, worker, between);
 }
 
 Generate turn_of(const std::vector<std::int32_t>& history, int number) {
@@ -69,7 +71,7 @@ TEST(WorkerStore, TurnsOverDiskSurviveRestartsAndOtherRankCounts) {
   EXPECT_GT(c.answers[1].finish.cached_disk_tokens, 140U);
 }
 
-TEST(WorkerStore, AFullBatchOfChatsSpillsAndReturns) {
+TEST(WorkerStore, T1_AFullBatchOfChatsSpillsAndReturns) {
   const ScratchDirectory disk;
   HarnessOptions options = small_pool();
   options.pages = 40;
@@ -115,7 +117,7 @@ TEST(WorkerStore, AFullBatchOfChatsSpillsAndReturns) {
   EXPECT_GT(from_tiers, 200U);
 }
 
-TEST(WorkerStore, DamagedBlocksAreMissesNeverWrongAnswers) {
+TEST(WorkerStore, T2_DamagedBlocksAreMissesNeverWrongAnswers) {
   const ScratchDirectory disk;
   HarnessOptions options = small_pool();
   options.kv_disk_directory = disk.path();
@@ -133,6 +135,89 @@ TEST(WorkerStore, DamagedBlocksAreMissesNeverWrongAnswers) {
   });
   EXPECT_GT(damage, 20);
   expect_same(c, fresh(3));
+}
+
+// Every turn cold, after a hit, after a restart and on other rank counts, with drafts and without.
+struct Way {
+  int ranks, other_ranks;
+  bool speculates;
+};
+class ColdHitRestart : public ::testing::TestWithParam<Way> {};
+TEST_P(ColdHitRestart, TheSameBits) {
+  const Way way = GetParam();
+  const ScratchDirectory disk;
+  HarnessOptions options = small_pool();
+  options.ranks = way.ranks;
+  options.kv_memory_bytes = 256 << 20;
+  options.kv_disk_directory = disk.path();
+  if (way.speculates) options.policy = policy::make_static_policy(6, 4);
+  auto worker = std::make_unique<WorkerHarness>(options);
+  const Chat cold = chat(
+      4, worker, [] {}, 3);
+  expect_same(cold, fresh(4, 3));
+  flush_device(*worker);
+  const Chat hit = chat(
+      4, worker, [&] { flush_device(*worker); }, 3);
+  expect_same(hit, fresh(4, 3));
+  EXPECT_GT(cached(hit).memory, 300U);
+  options.kv_memory_bytes = 0;
+  for (const int ranks : {way.ranks, way.other_ranks}) {
+    worker.reset();
+    options.ranks = ranks;
+    worker = std::make_unique<WorkerHarness>(options);
+    const Chat restarted = chat(
+        4, worker, [&] { flush_device(*worker); }, 3);
+    expect_same(restarted, fresh(4, 3));
+    EXPECT_GT(cached(restarted).disk, 300U) << ranks << " ranks";
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Ways, ColdHitRestart,
+                         ::testing::Values(Way{1, 2, false}, Way{1, 4, true}, Way{2, 1, true},
+                                           Way{4, 2, false}, Way{4, 1, true}));
+
+// More requests than fetches may be under way, each with all its blocks in a tier and pages for one at a
+// time.
+TEST(WorkerStore, T4_ManyWaitingHitsDoNotStarveThoseThatRun) {
+  HarnessOptions options = small_pool();
+  options.kv_memory_bytes = 256 << 20;
+  WorkerHarness worker(options);
+  std::vector<Generate> requests;
+  for (int i = 0; i < 40; ++i) {
+    requests.push_back(turn_of(sample_prompt(600 + i, 200), i));
+    requests.back().max_tokens = 3;
+  }
+  const auto first = worker.run(requests);
+  worker.wait_stored();
+  const auto second = worker.run(requests);
+  std::uint32_t returned = 0;
+  for (std::size_t i = 0; i < first.size(); ++i) {
+    ASSERT_EQ(first[i].tokens.size(), second[i].tokens.size());
+    for (std::size_t t = 0; t < first[i].tokens.size(); ++t)
+      ASSERT_TRUE(first[i].tokens[t] == second[i].tokens[t]) << "request " << i << " token " << t;
+    returned += second[i].finish.cached_memory_tokens > 0;
+  }
+  EXPECT_GT(returned, 20U);
+}
+
+// One rank's blocks are gone from some depth on, other depths of the other: the hit is the shortest.
+TEST(WorkerStore, T11_RanksThatFindDifferentBlocksAgree) {
+  const ScratchDirectory disk;
+  HarnessOptions options = small_pool();
+  options.ranks = 2;
+  options.kv_disk_directory = disk.path();
+  auto worker = std::make_unique<WorkerHarness>(options);
+  int seen = 0;
+  const Chat c = chat(5, worker, [&] {
+    worker.reset();
+    for (const auto& file : std::filesystem::recursive_directory_iterator(disk.path() + "/v1/blocks")) {
+      if (!file.is_regular_file()) continue;
+      const bool head_one = file.path().string().ends_with("-1.kvb");
+      if (++seen % (head_one ? 5 : 11) == 0) std::filesystem::remove(file.path());
+    }
+    worker = std::make_unique<WorkerHarness>(options);
+  });
+  EXPECT_GT(seen, 40);
+  expect_same(c, fresh(5));
 }
 
 TEST(WorkerStore, AnotherTenantFindsNothing) {

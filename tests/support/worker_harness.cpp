@@ -67,14 +67,15 @@ worker::CompressionRules compression_rules(const worker::ModelConfig& config, co
 
 }  // namespace
 
-kvstore::TieredStore* WorkerHarness::open_store(int rank) {
+kvstore::TieredStore* WorkerHarness::open_store(int rank, const worker::UnitCodec& codec) {
   worker::WorkerConfig config;
   config.kv_memory_bytes = options_.kv_memory_bytes;
   config.kv_disk_directory = options_.kv_disk_directory;
   config.kv_disk_bytes = options_.kv_disk_bytes;
   config.kv_redis = options_.kv_redis;
   auto opened = worker::open_block_store(
-      config, options_.ranks, rank == 0 ? kvstore::StoreMetrics::create(registry_) : kvstore::StoreMetrics{});
+      config, options_.ranks, rank == 0 ? kvstore::StoreMetrics::create(registry_) : kvstore::StoreMetrics{},
+      codec);
   LEADLINE_CHECK(opened.has_value(), opened.error().message.c_str());
   std::lock_guard lock(mutex_);
   return (stores_[static_cast<std::size_t>(rank)] = std::move(*opened)).get();
@@ -155,6 +156,9 @@ void WorkerHarness::rank_main(int rank) {
     draft_group = std::move(*made);
     executor.use_draft_group(draft_group.get());
   }
+  auto codec = worker::UnitCodec::of(**pool, *kvstore::codec_named(options_.kv_codec));
+  LEADLINE_CHECK(codec.has_value(), codec.error().message.c_str());
+  executor.use_codec(*codec);
   if (options_.warm) warm(executor, load, ranks.rank(), (*transformer)->vocab());
   const std::string fingerprint =
       (*transformer)->fingerprint() + "-kv-" + std::string(transport::name_of(options_.kv_dtype));
@@ -168,7 +172,7 @@ void WorkerHarness::rank_main(int rank) {
   blocks.head_dim = static_cast<std::uint32_t>(config->head_dim);
   blocks.fingerprint = fingerprint;
   blocks.layout = std::string((*backend)->name());
-  kvstore::TieredStore* store = open_store(rank);
+  kvstore::TieredStore* store = open_store(rank, *codec);
   std::unique_ptr<worker::BlockMover> mover;
   if (store != nullptr) {
     mover = std::make_unique<worker::BlockMover>(**backend, **pool, *store, blocks);
@@ -202,8 +206,11 @@ void WorkerHarness::lead(transport::Communicator& ranks, worker::StepExecutor& e
   }
   limits.speculation.layers = model.layers;
   if (options_.compression) limits.compression = compression_rules(model, options_);
-  worker::SequenceCache cache(
-      {options_.pages, options_.host_pages, options_.prefix_cache, blocks.fingerprint, store != nullptr});
+  worker::SequenceCacheOptions cache_options{options_.pages, options_.host_pages, options_.prefix_cache,
+                                             blocks.fingerprint, store != nullptr};
+  cache_options.lossy_codec = worker::UnitCodec::chain_id(*kvstore::codec_named(options_.kv_codec));
+  if (!cache_options.lossy_codec.empty()) cache_options.group_tokens = worker::UnitCodec::kGroupTokens;
+  worker::SequenceCache cache(cache_options);
   std::unique_ptr<worker::PrefixFetcher> fetcher;
   if (store != nullptr) {
     worker::PrefixFetcherOptions fetching;

@@ -44,6 +44,7 @@ struct HarnessOptions {
   std::function<std::unique_ptr<transport::Communicator>(std::unique_ptr<transport::Communicator>)> wrap;
   bool compression = false;
   std::function<void(const worker::CompressOutcome&)> on_compressed;
+  std::string kv_codec = "none";
 };
 
 struct Answer {
@@ -80,7 +81,7 @@ class WorkerHarness {
  private:
   struct RankParts;
   void rank_main(int rank);
-  kvstore::TieredStore* open_store(int rank);
+  kvstore::TieredStore* open_store(int rank, const worker::UnitCodec& codec);
   void lead(transport::Communicator& ranks, worker::StepExecutor& executor, kvstore::TieredStore* store,
             worker::BlockMover* mover, const worker::BlockGeometry& blocks, const worker::ModelConfig& model);
   void warm(worker::StepExecutor& executor, const worker::TransformerOptions& load, int rank,

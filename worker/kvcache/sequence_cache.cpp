@@ -69,7 +69,7 @@ bool SequenceCache::index_page(Sequence& s, std::uint32_t page) {
 // Says which blocks this sequence will compute: the whole ones of its known tokens.
 void SequenceCache::expect_keys(Sequence& s) {
   s.expected_end = static_cast<std::uint32_t>(s.keys.size());
-  for (std::uint32_t i = s.computed / kPageTokens; i < s.expected_end; ++i) ++expected_[s.keys[i]];
+  for (std::uint32_t i = whole_pages(s.computed); i < s.expected_end; ++i) ++expected_[s.keys[i]];
 }
 
 // Of keys [first, end): they are computed now, or never will be.
@@ -80,11 +80,15 @@ void SequenceCache::forget_keys(Sequence& s, std::uint32_t first, std::uint32_t 
   }
 }
 
-// Pages [first, last) of the text became full.
+// Pages [first, last) of the text became full, their groups whole.
 void SequenceCache::index_pages(Sequence& s, std::uint32_t first, std::uint32_t last) {
-  if (!options_.prefix_reuse || s.own_tail) return;
+  const bool shared = options_.prefix_reuse && !s.own_tail;
+  if (!shared && options_.lossy_codec.empty()) return;
   for (std::uint32_t page = first; page < last; ++page) {
-    if (!index_page(s, page) || !options_.seal_blocks || !s.keep.store) continue;
+    const bool own = !shared || index_page(s, page);
+    if (own && !options_.lossy_codec.empty())
+      moves_.quantise.push_back(s.table.page(page - s.gone / kPageTokens));
+    if (!own || !shared || !options_.seal_blocks || !s.keep.store) continue;
     moves_.seals.push_back({s.table.page(page - s.gone / kPageTokens), page, s.keep.expires_unix_s,
                             s.keys[page], page == 0 ? s.root : s.keys[page - 1]});
   }
@@ -95,36 +99,43 @@ void SequenceCache::add(SequenceId id, std::span<const std::int32_t> known, cons
   LEADLINE_CHECK(!known.empty(), "a sequence without tokens");
   auto s = std::make_unique<Sequence>(PageTable(pool_));
   s->tokens.assign(known.begin(), known.end());
-  s->root = kvstore::root_key(
-      {.model_fingerprint = options_.model_fingerprint, .salt = salt, .compression = rules.compression});
+  s->root = kvstore::root_key({.model_fingerprint = options_.model_fingerprint,
+                               .salt = salt,
+                               .compression = rules.compression,
+                               .lossy_codec = options_.lossy_codec});
   s->keep = rules.keep;
   s->longest_hit = rules.longest_hit;
   extend_keys(*s);
   LEADLINE_CHECK(sequences_.emplace(id, std::move(s)).second, "a sequence is added twice");
 }
 
-namespace {
-// Keys that a hit may use: whole pages before the last known token.
-std::span<const kvstore::BlockKey> usable_keys(const std::vector<kvstore::BlockKey>& keys, std::size_t tokens,
-                                               std::uint32_t longest_hit) {
-  const std::size_t most = std::min<std::size_t>(tokens - 1, longest_hit) / kPageTokens;
-  return std::span(keys).first(std::min(keys.size(), most));
+// Keys that a hit may use: whole groups before the last known token.
+std::span<const kvstore::BlockKey> SequenceCache::usable_keys(const Sequence& s) const {
+  const std::uint32_t most = whole_pages(std::min<std::size_t>(s.tokens.size() - 1, s.longest_hit));
+  return std::span(s.keys).first(std::min<std::size_t>(s.keys.size(), most));
 }
-}  // namespace
+
+std::uint32_t SequenceCache::rows_to_group_end(SequenceId id) const {
+  if (options_.lossy_codec.empty()) return UINT32_MAX;
+  return options_.group_tokens - at(id).computed % options_.group_tokens;
+}
 
 PrefixHit SequenceCache::peek(SequenceId id) const {
   const Sequence& s = at(id);
   LEADLINE_CHECK(!s.admitted, "peeking for an admitted sequence");
-  const std::span<const kvstore::BlockKey> keys = usable_keys(s.keys, s.tokens.size(), s.longest_hit);
-  const PrefixIndex::Match m = index_.match(keys);
+  std::span<const kvstore::BlockKey> keys = usable_keys(s);
+  PrefixIndex::Match m = index_.match(keys);
+  if (const std::uint32_t whole = whole_pages(m.pages * kPageTokens); whole != m.pages)
+    m = index_.match(keys.first(whole));
   std::uint32_t soon = 0;
   while (m.pages + soon < keys.size() && expected_.contains(keys[m.pages + soon])) ++soon;
+  soon = whole_pages((m.pages + soon) * kPageTokens) - m.pages;
   return {m.pages * kPageTokens, m.held_pages, soon * kPageTokens};
 }
 
 std::span<const kvstore::BlockKey> SequenceCache::chain(SequenceId id) const {
   const Sequence& s = at(id);
-  return usable_keys(s.keys, s.tokens.size(), s.longest_hit);
+  return usable_keys(s);
 }
 
 const kvstore::BlockKey& SequenceCache::chain_root(SequenceId id) const {
@@ -139,7 +150,7 @@ std::size_t SequenceCache::known_tokens(SequenceId id) const {
 // committed at once: the plan fills them before any of its rows reads them.
 std::uint32_t SequenceCache::restore_pages(Sequence& s, const StagedBlocks& staged) {
   std::uint32_t restored = 0;
-  const auto usable = static_cast<std::uint32_t>(usable_keys(s.keys, s.tokens.size(), s.longest_hit).size());
+  const auto usable = static_cast<std::uint32_t>(usable_keys(s).size());
   for (std::uint32_t page = s.table.slots() / kPageTokens; page < std::min(usable, staged.end_page());
        ++page) {
     if (page < staged.first_page) break;  // the pages in between were evicted meanwhile
@@ -154,6 +165,11 @@ std::uint32_t SequenceCache::restore_pages(Sequence& s, const StagedBlocks& stag
     s.table.attach(std::move(ref), kPageTokens);
     if (fresh) index_page(s, page);
   }
+  // Of a group only whole: its rest would be computed by rows that see its beginning quantised.
+  const std::uint32_t whole = whole_pages(s.table.slots());
+  for (std::uint32_t page = whole; page < s.table.slots() / kPageTokens; ++page)
+    keep_pages_.push_back(s.table.ref(page).share());  // the plan still writes it
+  s.table.truncate(whole * kPageTokens);
   if (restored > 0) s.moved_in = plan_;
   return restored;
 }
@@ -164,8 +180,9 @@ PrefixHit SequenceCache::admit(SequenceId id, const StagedBlocks& staged) {
   for (std::uint32_t i = 0; i < hit.tokens / kPageTokens; ++i)
     s.table.attach(index_.hold(s.keys[i]), kPageTokens);
   if (staged.pages > 0) {
-    hit.restored_tokens = restore_pages(s, staged) * kPageTokens;
+    const std::uint32_t restored = restore_pages(s, staged) * kPageTokens, before = hit.tokens;
     hit.tokens = s.table.slots();
+    hit.restored_tokens = std::min(restored, hit.tokens - before);  // less where a group was not whole
   }
   s.computed = hit.tokens;
   s.admitted = true;
@@ -192,13 +209,15 @@ void SequenceCache::commit(SequenceId id, std::span<const std::int32_t> tokens) 
     if (position == s.tokens.size()) s.tokens.push_back(tokens[i]);
     LEADLINE_CHECK(s.tokens[position] == tokens[i], "KV was computed for another token than the known one");
   }
-  const std::uint32_t before = s.computed / kPageTokens;
+  const std::uint32_t before = whole_pages(s.computed);
+  LEADLINE_CHECK(tokens.size() <= rows_to_group_end(id), "rows beyond the group that they see raw");
   s.computed += static_cast<std::uint32_t>(tokens.size());
-  forget_keys(s, before, s.computed / kPageTokens);
+  const std::uint32_t whole = whole_pages(s.computed);
+  forget_keys(s, before, whole);
   s.reserved = 0;
   s.table.truncate(s.computed - s.gone);
   extend_keys(s);
-  index_pages(s, before, s.computed / kPageTokens);
+  index_pages(s, before, whole);
 }
 
 bool SequenceCache::begin_compress(SequenceId id, const CompressSpan& span, CompressPages& pages) {
@@ -253,7 +272,7 @@ bool SequenceCache::swap_out(SequenceId id) {
     moves_.swap_out.push_back({s.table.page(i), s.host.back().id()});
   }
   s.table.clear();  // at once: swap_out is executed before anything that writes
-  forget_keys(s, s.computed / kPageTokens, s.expected_end);
+  forget_keys(s, whole_pages(s.computed), s.expected_end);
   s.expected_end = 0;
   s.swapped = true;
   s.moved_in = plan_;
@@ -268,7 +287,7 @@ bool SequenceCache::swap_in(SequenceId id) {
   // Hold what is still here first, so that making room does not evict it.
   std::vector<PageRef> found(pages);
   std::uint32_t missing = pages;
-  for (std::uint32_t i = 0; i < pages && i < s.keys.size() && (i + 1) * kPageTokens <= s.computed; ++i)
+  for (std::uint32_t i = 0; i < s.keys.size() && i < whole_pages(s.computed); ++i)
     if ((found[i] = index_.hold(s.keys[i]))) --missing;
   if (!make_free(missing)) {
     while (!found.empty()) found.pop_back();  // last page first, as ever
@@ -282,7 +301,7 @@ bool SequenceCache::swap_in(SequenceId id) {
       moves_.swap_in.push_back({found[i].id(), s.host[i].id()});
     }
     s.table.attach(std::move(found[i]), filled);
-    if (copied && filled == kPageTokens && options_.prefix_reuse) index_page(s, i);
+    if (copied && i < whole_pages(s.computed) && options_.prefix_reuse) index_page(s, i);
     keep_host_.push_back(std::move(s.host[i]));
   }
   s.host.clear();
@@ -296,6 +315,9 @@ void SequenceCache::fork(SequenceId from, SequenceId to) {
   const Sequence& s = at(from);
   LEADLINE_CHECK(s.admitted && !s.swapped && s.reserved == 0, "forking a sequence that does not run");
   LEADLINE_CHECK(s.gone == 0, "forking a compressed sequence");
+  // Both would quantise the pages of their common group, at different times.
+  LEADLINE_CHECK(options_.lossy_codec.empty() || s.computed % options_.group_tokens == 0,
+                 "forking within a group");
   auto copy = std::make_unique<Sequence>(s.table.fork());
   // What is known but not computed is the first one's own: the second may go on differently.
   copy->tokens.assign(s.tokens.begin(), s.tokens.begin() + s.computed);
@@ -311,7 +333,7 @@ void SequenceCache::fork(SequenceId from, SequenceId to) {
 
 void SequenceCache::release(SequenceId id) {
   Sequence& s = at(id);
-  forget_keys(s, s.computed / kPageTokens, s.expected_end);
+  forget_keys(s, whole_pages(s.computed), s.expected_end);
   if (s.moved_in == plan_) {  // moves in the plan still write its pages: nobody else may have them before
     std::vector<PageRef> pages = s.table.take();
     std::move(pages.rbegin(), pages.rend(), std::back_inserter(keep_pages_));

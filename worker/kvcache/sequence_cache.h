@@ -41,9 +41,14 @@ struct SequenceCacheOptions {
   bool prefix_reuse = true;       // false: nothing enters the index
   std::string model_fingerprint;  // exactness X7
   bool seal_blocks = false;       // committed pages go into the plan as BlockSeals
+  // A lossy codec (exactness X5): pages are committed in whole groups of group_tokens, a multiple of 16, and
+  // quantised as they are, so every query sees whole groups before its own quantised and its own raw.
+  std::string lossy_codec;  // its id, part of every key; "" = none
+  std::uint32_t group_tokens = kPageTokens;
 };
 
 struct PlanMoves {  // StepPlan's lists, executed in this order
+  std::vector<PageId> quantise;
   std::vector<PageSwap> swap_out, swap_in;
   std::vector<PageCopy> copies;
   std::vector<BlockSeal> seals;
@@ -167,7 +172,9 @@ class SequenceCache {
   // sequence.
   [[nodiscard]] std::span<const std::uint32_t> table(SequenceId id) const;
   [[nodiscard]] std::vector<PinnedPage> pin(SequenceId id);  // held by the caller while a step is in flight
-  [[nodiscard]] bool has_seals() const { return !moves_.seals.empty(); }
+  // Rows from computed() on that one step may run: a group ends where what later rows see changes (X5).
+  [[nodiscard]] std::uint32_t rows_to_group_end(SequenceId id) const;
+  [[nodiscard]] bool has_seals() const { return !moves_.seals.empty() || !moves_.quantise.empty(); }
   [[nodiscard]] PlanMoves take_moves();  // moves since the last call; ends the plan
   [[nodiscard]] CacheUsage usage() const;
 
@@ -177,6 +184,11 @@ class SequenceCache {
   [[nodiscard]] const Sequence& at(SequenceId id) const;
   [[nodiscard]] bool make_free(std::uint32_t pages);
   void extend_keys(Sequence& s) const;
+  // Pages of whole groups of `tokens` tokens.
+  [[nodiscard]] std::uint32_t whole_pages(std::size_t tokens) const {
+    return static_cast<std::uint32_t>(tokens / options_.group_tokens * (options_.group_tokens / kPageTokens));
+  }
+  [[nodiscard]] std::span<const kvstore::BlockKey> usable_keys(const Sequence& s) const;
   bool index_page(Sequence& s, std::uint32_t page);
   std::uint32_t restore_pages(Sequence& s, const StagedBlocks& staged);
   void index_pages(Sequence& s, std::uint32_t first, std::uint32_t last);

@@ -1,7 +1,5 @@
 #include "worker/kvcache/unit_codec.h"
 
-#include <algorithm>
-
 #include "worker/backend/cpu/device_memory.h"
 
 namespace leadline::worker {
@@ -33,26 +31,9 @@ Result<UnitCodec> UnitCodec::of(const KvPool& pool, kvstore::Codec codec) {
   return UnitCodec(codec, format, static_cast<std::size_t>(pool.unit_bytes()));
 }
 
-std::uint8_t UnitCodec::header_codec() const {
-  return static_cast<std::uint8_t>(format_ ? codec_ : kvstore::Codec::none);
-}
-
-std::vector<std::byte> UnitCodec::encode(std::span<const std::byte> units) const {
-  if (!format_ || codec_ == kvstore::Codec::none) return {units.begin(), units.end()};
-  return kvstore::encode_units(codec_, *format_, units.size() / unit_bytes_, units);
-}
-
-bool UnitCodec::decode(std::uint8_t header_codec, std::span<const std::byte> payload,
-                       std::span<std::byte> units) const {
-  if (header_codec >= std::size(kvstore::kCodecNames)) return false;
-  const auto codec = static_cast<kvstore::Codec>(header_codec);
-  if (codec == kvstore::Codec::none) {
-    if (payload.size() != units.size()) return false;
-    std::copy(payload.begin(), payload.end(), units.begin());
-    return true;
-  }
-  return format_ &&
-         kvstore::decode_units(codec, *format_, units.size() / unit_bytes_, payload, units).has_value();
+std::string UnitCodec::chain_id(kvstore::Codec codec) {
+  if (!kvstore::lossy(codec)) return "";
+  return std::string(kvstore::lossy_codec_id(codec)) + "@" + std::to_string(kGroupTokens);
 }
 
 void UnitCodec::seal(std::span<std::byte> units) const {

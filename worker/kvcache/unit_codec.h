@@ -1,8 +1,8 @@
 #pragma once
-// UnitCodec: kvstore's codecs on a backend's KV units: knows how a pool's units lie and joins them to
-// kvstore/codec. Not which page when (sequence_cache, block_mover) and not tiers. Thread: any; immutable.
-// Invariants: decode(encode(units)) gives the same bits; seal() is the one place where a lossy codec loses
-// something (exactness X5), a function of the page's bytes alone.
+// UnitCodec: the server's KV codec on a backend's units: knows how a pool's units lie, for kvstore/codec. Not
+// which page when (sequence_cache) and not blocks (kvstore/block_packing). Thread: any; immutable.
+// Invariant: seal() is the one place where a lossy codec loses something (exactness X5), a function of the
+// page's bytes alone.
 
 #include <optional>
 #include <span>
@@ -23,15 +23,11 @@ class UnitCodec {
   [[nodiscard]] kvstore::Codec codec() const { return codec_; }
   // None: units are opaque here, encode() leaves them as they are.
   [[nodiscard]] const std::optional<kvstore::UnitFormat>& format() const { return format_; }
-  // Goes into ChainIdentity::lossy_codec.
-  [[nodiscard]] std::string_view chain_id() const { return kvstore::lossy_codec_id(codec_); }
-  // For BlockHeader::codec, of what encode() gives.
-  [[nodiscard]] std::uint8_t header_codec() const;
+  // Goes into every key: the codec's arithmetic and the schedule; "" when lossless.
+  [[nodiscard]] static std::string chain_id(kvstore::Codec codec);
+  // Tokens that are quantised together, when the last of them is committed.
+  static constexpr std::uint32_t kGroupTokens = 128;
 
-  // units end to end -> payload of a block, and back. Decoding takes any codec that the header may name.
-  [[nodiscard]] std::vector<std::byte> encode(std::span<const std::byte> units) const;
-  [[nodiscard]] bool decode(std::uint8_t header_codec, std::span<const std::byte> payload,
-                            std::span<std::byte> units) const;
   // What a page becomes when it seals; nothing under a lossless codec.
   void seal(std::span<std::byte> units) const;
 

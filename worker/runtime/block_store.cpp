@@ -31,7 +31,8 @@ Result<std::unique_ptr<kvstore::Tier>> open_redis(const WorkerConfig& config) {
 }  // namespace
 
 Result<std::unique_ptr<kvstore::TieredStore>> open_block_store(const WorkerConfig& config, int ranks,
-                                                               kvstore::StoreMetrics metrics) {
+                                                               kvstore::StoreMetrics metrics,
+                                                               const UnitCodec& codec) {
   std::vector<std::unique_ptr<kvstore::Tier>> tiers;
   if (config.kv_memory_bytes > 0) {
     kvstore::MemoryTierOptions options;
@@ -59,8 +60,10 @@ Result<std::unique_ptr<kvstore::TieredStore>> open_block_store(const WorkerConfi
     tiers.push_back(std::move(*redis));
   }
   if (tiers.empty()) return std::unique_ptr<kvstore::TieredStore>();
-  return std::make_unique<kvstore::TieredStore>(std::move(tiers), kvstore::TieredStoreOptions{},
-                                                std::move(metrics));
+  kvstore::TieredStoreOptions options;
+  // Without a codec, too: blocks that another server wrote under one can be read.
+  if (codec.format()) options.packing = kvstore::BlockPacking{codec.codec(), *codec.format()};
+  return std::make_unique<kvstore::TieredStore>(std::move(tiers), options, std::move(metrics));
 }
 
 }  // namespace leadline::worker

@@ -6,6 +6,7 @@
 
 #include "kvstore/tiered_store.h"
 #include "worker/errc.h"
+#include "worker/kvcache/unit_codec.h"
 #include "worker/worker_config.h"
 
 namespace leadline::worker {
@@ -13,6 +14,7 @@ namespace leadline::worker {
 // Null when no tier is on. Memory is divided among the ranks; the directory is shared by all of them.
 // configuration: a flag that cannot work.
 Result<std::unique_ptr<kvstore::TieredStore>> open_block_store(const WorkerConfig& config, int ranks,
-                                                               kvstore::StoreMetrics metrics);
+                                                               kvstore::StoreMetrics metrics,
+                                                               const UnitCodec& codec);
 
 }  // namespace leadline::worker

@@ -93,7 +93,7 @@ Result<void> LeadLoop::run() {
     const StepPlan next = plan(schedule);
     parts_.metrics.step[StepStage::plan].observe(seconds_between(planning, std::chrono::steady_clock::now()));
     if (next.sequences.empty() && next.compress.empty() && next.swap_out.empty() && next.swap_in.empty() &&
-        next.copies.empty() && next.blocks.empty()) {
+        next.quantise.empty() && next.copies.empty() && next.blocks.empty()) {
       take_inbox(milliseconds(5));  // nothing fits now: a cancel or a deadline changes that
       continue;
     }
@@ -224,7 +224,9 @@ void LeadLoop::ask_for_drafts(std::vector<SequenceView>& views) {
   director_.begin_step(static_cast<std::uint32_t>(std::count_if(views.begin(), views.end(), decodes)));
   for (SequenceView& view : views)
     if (decodes(view))
-      view.draft_tokens = director_.open(*table_.find(view.id), view.computed_tokens).max_draft;
+      view.draft_tokens =
+          std::min<std::uint32_t>(director_.open(*table_.find(view.id), view.computed_tokens).max_draft,
+                                  parts_.cache.rows_to_group_end(view.id) - 1);
 }
 
 void LeadLoop::preempt(const Schedule& schedule) {
@@ -289,7 +291,8 @@ StepPlan LeadLoop::plan(const Schedule& schedule) {
     const Sequence& sequence = *table_.find(id);
     const std::uint32_t computed = parts_.cache.computed(id);
     const std::uint32_t known = static_cast<std::uint32_t>(sequence.tokens.size());
-    const std::uint32_t run = compression_.cut(id, computed, std::min(scheduled.tokens, known - computed));
+    const std::uint32_t run = compression_.cut(
+        id, computed, std::min({scheduled.tokens, known - computed, parts_.cache.rows_to_group_end(id)}));
     RoundPlan round = computed + 1 == known ? director_.granted(id, scheduled.drafts) : RoundPlan{};
     round = compression_.cut(id, computed, round);
     if (!compression_.prepare(id, sequence.tokens, parts_.cache, next)) continue;
@@ -309,6 +312,7 @@ StepPlan LeadLoop::plan(const Schedule& schedule) {
     next.sequences.push_back(std::move(rows));
   }
   PlanMoves moves = parts_.cache.take_moves();
+  next.quantise = std::move(moves.quantise);
   next.swap_out = std::move(moves.swap_out);
   next.swap_in = std::move(moves.swap_in);
   next.copies = std::move(moves.copies);

@@ -155,8 +155,9 @@ void PrefixFetcher::settle(Entry& e, const BlockPoll& poll) {
     e.shares = mine->shares();
     for (std::size_t tier = 0; tier < kTierKinds; ++tier)
       if (e.shares[tier].blocks > 0)
-        chooser_.loaded(static_cast<std::uint8_t>(tier), e.shares[tier].bytes, e.shares[tier].seconds,
-                        now_s());
+        // By the pages' bytes, as choices are made: a codec's bytes differ from block to block.
+        chooser_.loaded(static_cast<std::uint8_t>(tier), e.shares[tier].blocks * mover_.payload_bytes(),
+                        e.shares[tier].seconds, now_s());
     if (poll.leading < e.pages && !mine->finished()) {
       metrics_.timeouts.inc();
       const std::uint64_t bytes = (e.pages - poll.leading) * mover_.payload_bytes() * options_.local_kv_heads;

@@ -32,6 +32,24 @@ StepExecutor::StepExecutor(Backend& backend, Transformer& transformer, KvPool& p
   add_place(pool, geometry.units_per_page());
 }
 
+// A page's place in its sequence decided that it is time (exactness X5); what becomes of it follows from its
+// own bytes, so every rank does its heads alone.
+Result<void> StepExecutor::quantise_pages(const StepPlan& plan) {
+  const std::uint32_t units = geometry_.units_per_page();
+  if (!plan.quantise.empty() && codec_ == nullptr)
+    return monitoring::fail(Errc::configuration, "step plan: pages to quantise without a codec");
+  page_.resize(plan.quantise.empty() ? 0 : units * static_cast<std::size_t>(pool_.unit_bytes()));
+  for (const PageId page : plan.quantise) {
+    if (page.value >= geometry_.pages) return bad_page("quantised page", page.value, geometry_.pages);
+    units_.resize(units);
+    std::iota(units_.begin(), units_.end(), page.value * units);
+    backend_.read_units(pool_, units_, page_.data());
+    codec_->seal(page_);
+    backend_.write_units(pool_, units_, page_.data());
+  }
+  return {};
+}
+
 void StepExecutor::add_place(KvPool& pool, std::uint32_t units_per_page) {
   const std::size_t page_bytes = units_per_page * static_cast<std::size_t>(pool.unit_bytes());
   places_.push_back({&pool, units_per_page,
@@ -77,6 +95,7 @@ Result<void> StepExecutor::move_pages(const StepPlan& plan) {
   if (!plan.blocks.empty() && mover_ == nullptr)
     return monitoring::fail(Errc::configuration, "step plan: blocks without a store");
   if (auto checked = check_moves(plan); !checked) return checked;
+  if (auto quantised = quantise_pages(plan); !quantised) return quantised;
   if (mover_ != nullptr)
     if (auto begun = mover_->begin(plan.blocks); !begun) return begun;
   for (const Place& place : places_) swap_pages_of(place, plan);

@@ -14,6 +14,7 @@
 #include "worker/backend/backend.h"
 #include "worker/compression/compressor.h"
 #include "worker/kvcache/block_mover.h"
+#include "worker/kvcache/unit_codec.h"
 #include "worker/model/transformer.h"
 #include "worker/scheduler/step_plan.h"
 #include "worker/speculative/draft_group.h"
@@ -54,6 +55,8 @@ class StepExecutor {
 
   // Rounds draft there instead of on all ranks; its pages move with this rank's. Before the first step.
   void use_draft_group(DraftGroup* group);
+  // Before the first plan that quantises; outlives this.
+  void use_codec(const UnitCodec& codec) { codec_ = &codec; }
 
   // rank_lost from a collective; configuration if the plan names pages or layers that this rank does not
   // have. REQUIRES on rank 0, for a plan with rounds: a chooser.
@@ -73,6 +76,7 @@ class StepExecutor {
   [[nodiscard]] AttentionTap* tap_for(const StepPlan& plan);
   void swap_pages_of(const Place& place, const StepPlan& plan);
   Result<void> fetch_restored(const BlockPlan& blocks);
+  Result<void> quantise_pages(const StepPlan& plan);
   Result<void> settle_blocks(const BlockPlan& plan, StepResult& result);
   Result<void> gather_tables(const StepPlan& plan);
   Result<void> draft_rounds(const StepPlan& plan, DraftChooser* chooser, StepResult& result);
@@ -87,6 +91,7 @@ class StepExecutor {
   Compressor* const compressor_;
   std::unique_ptr<std::byte[]> host_;  // (host_pages, units_per_page, unit_bytes), touched only when used
   BlockMover* mover_ = nullptr;
+  const UnitCodec* codec_ = nullptr;
   transport::Communicator* ranks_ = nullptr;
   std::vector<Place> places_;
   DraftGroup* draft_group_ = nullptr;
@@ -98,6 +103,7 @@ class StepExecutor {
   std::vector<std::uint32_t> units_;      // of one page
   std::vector<std::uint32_t> tables_;     // page tables of all sequences, end to end
   std::vector<std::size_t> table_at_;     // where each begins
+  std::vector<std::byte> page_;           // being quantised
 };
 
 }  // namespace leadline::worker

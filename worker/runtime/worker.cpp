@@ -111,6 +111,7 @@ class Rank {
   std::unique_ptr<DraftGroup> draft_group_;  // null: all ranks draft
   std::unique_ptr<Compressor> compressor_;   // null: see compression_unavailable_
   std::string compression_unavailable_;
+  std::optional<UnitCodec> codec_;
   std::unique_ptr<StepExecutor> executor_;
   std::unique_ptr<kvstore::TieredStore> store_;  // null: no tier is on
   std::unique_ptr<BlockMover> mover_;
@@ -287,9 +288,13 @@ Result<void> Rank::size_memory() {
   if (!pool) return tl::unexpected(pool.error());
   pool_ = std::move(*pool);
   cpu::lay_out_by_head(*pool_, geometry_.units_per_page());
+  auto codec = UnitCodec::of(*pool_, *kvstore::codec_named(config_.kv_codec));
+  if (!codec) return tl::unexpected(codec.error());
+  codec_.emplace(std::move(*codec));
   if (auto made = make_compressor(); !made) return made;
   executor_ =
       std::make_unique<StepExecutor>(*backend_, *transformer_, *pool_, geometry_, *ranks_, compressor_.get());
+  executor_->use_codec(*codec_);
   if (auto made = make_draft_group(); !made) return made;
   metrics_.kv_pool_bytes.set(static_cast<double>(request.page_bytes) * geometry_.pages);
   monitoring::log_info("memory", {{"weight_bytes", transformer_->weight_bytes()},
@@ -327,6 +332,8 @@ Result<void> Rank::make_compressor() {
     compression_unavailable_ = made.error().message;
   for (std::int32_t layer = 0; layer < model_.layers; ++layer)
     if (model_.window_of(layer) > 0) compression_unavailable_ = "the model's attention has a sliding window";
+  if (kvstore::lossy(codec_->codec()))
+    compression_unavailable_ = "--kv-codec " + config_.kv_codec + " quantises pages by groups";
   if (drafts_alone()) compression_unavailable_ = "a draft rank keeps an exact copy of all KV";
   const std::string& method = config_.kv_compression;
   if (method == "exact") return {};
@@ -476,6 +483,8 @@ Result<void> Rank::lead() {
   cache_options.prefix_reuse = config_.prefix_cache;
   cache_options.model_fingerprint = identity.model_fingerprint;
   cache_options.seal_blocks = store_ != nullptr;
+  cache_options.lossy_codec = UnitCodec::chain_id(codec_->codec());
+  if (!cache_options.lossy_codec.empty()) cache_options.group_tokens = UnitCodec::kGroupTokens;
   SequenceCache cache(cache_options);
   publish_config_info(
       registry_, {identity.served_model_name, config_.weights, std::string(transport::name_of(kv_dtype_)),
@@ -523,7 +532,7 @@ Result<void> Rank::open_store() {
   if (!config_.prefix_cache) return {};
   kvstore::StoreMetrics metrics =
       leads() ? kvstore::StoreMetrics::create(registry_) : kvstore::StoreMetrics{};
-  auto store = open_block_store(config_, ranks_->size(), std::move(metrics));
+  auto store = open_block_store(config_, ranks_->size(), std::move(metrics), *codec_);
   if (!store) return tl::unexpected(store.error());
   store_ = std::move(*store);
   if (store_ == nullptr) return {};

@@ -11,7 +11,7 @@ namespace leadline::worker {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "plans are copied as they lie in memory");
-constexpr std::uint32_t kMagic = 0x3350534C;  // "LSP3"
+constexpr std::uint32_t kMagic = 0x3450534C;  // "LSP4"
 constexpr std::uint64_t kSlotsPerPage = 16;
 
 class Writer {
@@ -224,6 +224,7 @@ std::vector<std::byte> to_bytes(const StepPlan& plan) {
   Writer w;
   w.value(kMagic);
   w.value(plan.step);
+  w.list(plan.quantise, kMaxPlanMoves);
   w.list(plan.swap_out, kMaxPlanMoves);
   w.list(plan.swap_in, kMaxPlanMoves);
   w.list(plan.copies, kMaxPlanMoves);
@@ -243,6 +244,7 @@ Result<StepPlan> step_plan_from_bytes(std::span<const std::byte> bytes) {
   StepPlan plan;
   if (const auto magic = r.value<std::uint32_t>("magic"); magic != kMagic) r.wrong("magic", "is", magic);
   plan.step = r.value<std::uint64_t>("step");
+  r.list(plan.quantise, "quantise", kMaxPlanMoves);
   r.list(plan.swap_out, "swap_out", kMaxPlanMoves);
   r.list(plan.swap_in, "swap_in", kMaxPlanMoves);
   r.list(plan.copies, "copies", kMaxPlanMoves);

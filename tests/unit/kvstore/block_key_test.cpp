@@ -16,7 +16,7 @@ std::vector<std::int32_t> counting(std::size_t n) {
   return v;
 }
 
-TEST(BlockKey, GoldenVectors) {
+TEST(BlockKey, T10_GoldenVectors) {
   const BlockKey r0 = root_key({});
   EXPECT_EQ(to_hex(r0), "34fddc882cfc7203d44a435c54509abc0b78d70e28b2afe3d5c85569170325bf");
   ChainIdentity identity{
@@ -31,7 +31,7 @@ TEST(BlockKey, GoldenVectors) {
   EXPECT_EQ(to_hex(next_key(b0, odd)), "a63510cb51d213354172006b88b7331f3f9cc63688862762948af2cabb2ff83a");
 }
 
-TEST(BlockKey, EveryPartOfTheIdentityCounts) {
+TEST(BlockKey, T9_EveryPartOfTheIdentityCounts) {
   std::set<BlockKey> keys;
   TenantSalt salt{};
   salt[31] = 1;

@@ -92,7 +92,7 @@ TEST(DiskTier, FileNamesRoundTripAndNothingElseIsOne) {
     EXPECT_FALSE(block_of_file_name(wrong)) << wrong;
 }
 
-TEST(DiskTier, ARestartFindsItsBlocksAndTheirBytes) {
+TEST(DiskTier, T7_ARestartFindsItsBlocksAndTheirBytes) {
   const ScratchDirectory d;
   std::uint64_t bytes = 0;
   {
@@ -109,7 +109,7 @@ TEST(DiskTier, ARestartFindsItsBlocksAndTheirBytes) {
 }
 
 // Trap T6: the file of a writer that was interrupted after n bytes, whatever lies behind them.
-TEST(DiskTier, ATornFileIsAMissAtEveryOffset) {
+TEST(DiskTier, T6_ATornFileIsAMissAtEveryOffset) {
   const ScratchDirectory d;
   auto t = open_tier(d.path(), 64 << 20);
   const BlockPtr block = sample_block(1, 0, 0, 300);
@@ -198,7 +198,7 @@ TEST(DiskTier, AFullQuarantineEndsStoresNotReads) {
   EXPECT_EQ(get(*t->tier, good->header().id).outcome, GetOutcome::hit);
 }
 
-TEST(DiskTier, TwoTiersShareADirectoryAndItsLimit) {
+TEST(DiskTier, T7_TwoTiersShareADirectoryAndItsLimit) {
   const ScratchDirectory d;
   constexpr std::uint64_t kCapacity = 512 << 10;
   auto a = open_tier(d.path(), kCapacity), b = open_tier(d.path(), kCapacity);
@@ -287,7 +287,7 @@ TEST(DiskTier, AFullFilesystemIsAStateThatEnds) {
   ::umount(d.path().c_str());
 }
 
-TEST(DiskTier, AReadOnlyFilesystemIsAState) {
+TEST(DiskTier, T8_AReadOnlyFilesystemIsAState) {
   const ScratchDirectory d;
   if (::mount("tmpfs", d.path().c_str(), "tmpfs", 0, "size=4m") != 0)
     GTEST_SKIP() << "mounting a small tmpfs needs privileges: " << std::strerror(errno);

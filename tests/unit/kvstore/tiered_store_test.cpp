@@ -140,7 +140,7 @@ TEST(TieredStore, ALowerTiersBlocksReturnToMemory) {
 }
 
 // T3: a tier that never answers. The reader looks, sees what there is, and leaves.
-TEST(TieredStore, AHungTierHoldsUpNobody) {
+TEST(TieredStore, T3_AHungTierHoldsUpNobody) {
   Rig rig({}, 1 << 20);
   rig.put_chain(1, 3);
   rig.store->wait_idle();
@@ -157,7 +157,7 @@ TEST(TieredStore, AHungTierHoldsUpNobody) {
 }
 
 // T5: a tier that cannot keep up drops stores, holds a bounded number of bytes, and memory fills meanwhile.
-TEST(TieredStore, ASlowTierDropsStoresAndPinsLittle) {
+TEST(TieredStore, T5_ASlowTierDropsStoresAndPinsLittle) {
   TieredStoreOptions options;
   options.queue_bytes = 64 << 10;
   Rig rig(options, 4 << 20);
@@ -174,7 +174,7 @@ TEST(TieredStore, ASlowTierDropsStoresAndPinsLittle) {
 }
 
 // T2: a block of another model under this key is erased, is a miss at once, and is not asked for again.
-TEST(TieredStore, AForeignBlockIsErasedAndCounted) {
+TEST(TieredStore, T2_AForeignBlockIsErasedAndCounted) {
   Rig rig;
   for (int i = 0; i < 3; ++i)
     for (const int head : {0, 1}) {

@@ -54,6 +54,83 @@ TEST_F(SequenceCacheTest, AHitEndsBeforeTheLastToken) {
   }
 }
 
+// A lossy codec: whole groups only, each quantised once, when it is whole (exactness X5).
+class GroupedCacheTest : public ::testing::Test {
+ protected:
+  // Commits up to `to`; the pages that the plans quantise.
+  std::vector<PageId> run_to(SequenceId id, const std::vector<std::int32_t>& known, std::uint32_t to) {
+    std::vector<PageId> quantised;
+    while (cache_.computed(id) < to) {
+      const std::uint32_t before = cache_.computed(id);
+      const std::uint32_t n = std::min(to - before, cache_.rows_to_group_end(id));
+      EXPECT_TRUE(cache_.reserve(id, n));
+      for (PageId page : cache_.take_moves().quantise) quantised.push_back(page);
+      cache_.commit(id, std::span(known).subspan(before, n));
+    }
+    for (PageId page : cache_.take_moves().quantise) quantised.push_back(page);
+    return quantised;
+  }
+  SequenceCache cache_{{.pages = 16,
+                        .host_pages = 8,
+                        .model_fingerprint = "m",
+                        .lossy_codec = "int4/1@32",
+                        .group_tokens = 32}};
+};
+
+TEST_F(GroupedCacheTest, PagesAreQuantisedAndSharedInWholeGroups) {
+  cache_.admit(kA, tokens(100), kSalt);
+  EXPECT_EQ(cache_.rows_to_group_end(kA), 32U);
+  EXPECT_TRUE(run_to(kA, tokens(100), 31).empty());
+  EXPECT_EQ(cache_.rows_to_group_end(kA), 1U);
+  const std::vector<PageId> first = run_to(kA, tokens(100), 32);
+  ASSERT_EQ(first.size(), 2U);
+  EXPECT_EQ(first[0].value, cache_.table(kA)[0]);
+  EXPECT_EQ(first[1].value, cache_.table(kA)[1]);
+  EXPECT_EQ(run_to(kA, tokens(100), 100).size(), 4U);
+  EXPECT_EQ(cache_.usage().indexed_pages, 6U);
+  struct Case {
+    std::size_t known;
+    std::uint32_t hit;
+  };
+  for (const Case c : {Case{32, 0}, {33, 32}, {64, 32}, {65, 64}, {96, 64}, {97, 96}, {128, 96}}) {
+    cache_.add(kB, tokens(c.known), kSalt);
+    EXPECT_EQ(cache_.admit(kB).tokens, c.hit) << c.known;
+    cache_.release(kB);
+  }
+}
+
+TEST_F(GroupedCacheTest, TheSecondToFinishAGroupTakesTheFirstsPages) {
+  cache_.admit(kA, tokens(40), kSalt);
+  cache_.admit(kB, tokens(40), kSalt);
+  EXPECT_EQ(run_to(kA, tokens(40), 33).size(), 2U);
+  EXPECT_TRUE(run_to(kB, tokens(40), 33).empty()) << "they are quantised already";
+  EXPECT_EQ(cache_.table(kA)[1], cache_.table(kB)[1]);
+}
+
+TEST_F(GroupedCacheTest, ASwappedSequenceDoesNotTakeQuantisedPagesForItsRawOnes) {
+  cache_.admit(kA, tokens(60), kSalt);
+  run_to(kA, tokens(60), 48);  // the second group is half done, and raw
+  ASSERT_TRUE(cache_.swap_out(kA));
+  (void)cache_.take_moves();
+  cache_.admit(kB, tokens(80), kSalt);
+  run_to(kB, tokens(80), 70);  // the same tokens, sealed
+  ASSERT_TRUE(cache_.swap_in(kA));
+  EXPECT_EQ(cache_.take_moves().swap_in.size(), 1U) << "the raw page comes from the host";
+  EXPECT_EQ(cache_.table(kA)[1], cache_.table(kB)[1]);
+  EXPECT_NE(cache_.table(kA)[2], cache_.table(kB)[2]);
+}
+
+TEST_F(GroupedCacheTest, WithoutReuseGroupsAreQuantisedAllTheSame) {
+  SequenceCache cache{{.pages = 8, .prefix_reuse = false, .lossy_codec = "int8/1@32", .group_tokens = 32}};
+  cache.admit(kA, tokens(40), kSalt);
+  ASSERT_TRUE(cache.reserve(kA, 32));
+  (void)cache.take_moves();
+  const std::vector<std::int32_t> known = tokens(32);
+  cache.commit(kA, known);
+  EXPECT_TRUE(cache.has_seals());
+  EXPECT_EQ(cache.take_moves().quantise.size(), 2U);
+}
+
 TEST_F(SequenceCacheTest, TenantsDoNotShare) {
   start(kA, tokens(33));
   kvstore::TenantSalt other{};

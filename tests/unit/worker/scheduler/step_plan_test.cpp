@@ -8,6 +8,7 @@ namespace {
 StepPlan example() {
   StepPlan plan;
   plan.step = 0x0102030405060708ULL;
+  plan.quantise = {PageId{14}, PageId{12}};
   plan.swap_out = {{PageId{1}, HostPageId{2}}};
   plan.swap_in = {{PageId{3}, HostPageId{4}}, {PageId{5}, HostPageId{6}}};
   plan.copies = {{PageId{7}, PageId{8}}};
@@ -106,7 +107,7 @@ TEST(StepPlan, RefusalsNameTheField) {
 
 TEST(StepPlan, CountsThatLieAllocateNothing) {
   std::vector<std::byte> bytes = to_bytes(StepPlan{});
-  const std::size_t swap_out_count = 12, sequences_count = 32;
+  const std::size_t swap_out_count = 16, sequences_count = 36;
   bytes[swap_out_count + 2] = std::byte{0x0F};  // 983,040 swaps in no bytes
   EXPECT_EQ(step_plan_from_bytes(bytes).error().message,
             "step plan: swap_out is longer than the bytes left, entries: 983040");
