@@ -88,7 +88,8 @@ class Reuse:
         heads = self.args.heads
         self.server.wait_until(lambda: self.stored() - before >= (length - 1) // 16 * heads, 120, "the history in the tier")
         recompute, _ = self.ask(self.prompt(length + NEW), False)
-        self.ask(self.prompt(max(self.args.lengths) + 256), False)  # off the device
+        if length < max(self.args.lengths):
+            self.ask(self.prompt(max(self.args.lengths) + NEW), False)  # this takes all pages; the longest did so already
         for path in glob.glob(os.path.join(self.directory, "v1/blocks/*/*.kvb")):
             forget_pages(path)
         second, story = self.ask(history + self.prompt(NEW), False)
@@ -110,7 +111,7 @@ def run(args):
     with tempfile.TemporaryDirectory(prefix="leadline-kv-reuse-", dir=args.scratch) as directory:
         tiers = (["--kv-memory", "4GiB", "--kv-disk-bytes", "0"] if args.tier == "memory"
                  else ["--kv-memory", "0", "--kv-disk", directory, "--kv-disk-bytes", "8GiB"])
-        extra = [*tiers, "--kv-pool", str((longest + 320) * args.bytes), "--max-model-len", str(longest + 304), "--max-seqs", "1",
+        extra = [*tiers, "--kv-pool", str((longest + 2 * NEW) * args.bytes), "--max-model-len", str(longest + NEW + 16), "--max-seqs", "1",
                  "--speculation", "off", "--weights", args.weights]
         with ServerProcess(ranks=1, model=args.model, extra=extra) as server:
             reuse = Reuse(server, args, directory)
