@@ -34,6 +34,10 @@ std::string without_password(const std::string& url) {
 }
 
 void add_store_flags(CLI::App& command, UpOptions& o) {
+  command
+      .add_option("--kv-codec", o.kv_codec,
+                  "KV blocks in tiers: none or lossless; int8 and int4 quantise pages, too")
+      ->check(CLI::IsMember({"none", "lossless", "int8", "int4"}));
   if (o.kv_disk.empty()) o.kv_disk = default_kv_directory();
   command
       .add_option("--kv-memory", o.kv_memory_bytes, "Host memory per worker for KV blocks (MiB, GiB); 0: off")
@@ -92,10 +96,6 @@ void add_up_flags(CLI::App& command, UpOptions& o) {
                      "folder), off, or a directory");
   command.add_option("--kv-dtype", o.kv_dtype, "KV pages' format; fp8 on GPUs")
       ->check(one_of({"auto", "f32", "bf16", "f16", "int8", "fp8"}));
-  command
-      .add_option("--kv-codec", o.kv_codec,
-                  "KV blocks in tiers: none or lossless; int8 and int4 quantise pages, too")
-      ->check(one_of({"none", "lossless", "int8", "int4"}));
   command
       .add_option("--kv-pool", o.kv_pool_bytes,
                   "Bytes of KV pages per rank (512MiB, 2GiB, ...); 0: automatic")

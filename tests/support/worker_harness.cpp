@@ -54,6 +54,12 @@ std::unique_ptr<worker::Compressor> make_compressor(const worker::ModelConfig& c
   return std::move(*made);
 }
 
+worker::UnitCodec make_codec(const worker::KvPool& pool, const std::string& name) {
+  auto codec = worker::UnitCodec::of(pool, *kvstore::codec_named(name));
+  LEADLINE_CHECK(codec.has_value(), codec.error().message.c_str());
+  return *codec;
+}
+
 worker::CompressionRules compression_rules(const worker::ModelConfig& config, const HarnessOptions& options) {
   worker::CompressionRules rules;
   rules.unavailable.clear();
@@ -156,9 +162,8 @@ void WorkerHarness::rank_main(int rank) {
     draft_group = std::move(*made);
     executor.use_draft_group(draft_group.get());
   }
-  auto codec = worker::UnitCodec::of(**pool, *kvstore::codec_named(options_.kv_codec));
-  LEADLINE_CHECK(codec.has_value(), codec.error().message.c_str());
-  executor.use_codec(*codec);
+  const worker::UnitCodec codec = make_codec(**pool, options_.kv_codec);
+  executor.use_codec(codec);
   if (options_.warm) warm(executor, load, ranks.rank(), (*transformer)->vocab());
   const std::string fingerprint =
       (*transformer)->fingerprint() + "-kv-" + std::string(transport::name_of(options_.kv_dtype));
@@ -172,7 +177,7 @@ void WorkerHarness::rank_main(int rank) {
   blocks.head_dim = static_cast<std::uint32_t>(config->head_dim);
   blocks.fingerprint = fingerprint;
   blocks.layout = std::string((*backend)->name());
-  kvstore::TieredStore* store = open_store(rank, *codec);
+  kvstore::TieredStore* store = open_store(rank, codec);
   std::unique_ptr<worker::BlockMover> mover;
   if (store != nullptr) {
     mover = std::make_unique<worker::BlockMover>(**backend, **pool, *store, blocks);
