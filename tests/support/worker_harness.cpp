@@ -150,8 +150,7 @@ void WorkerHarness::rank_main(int rank) {
                                       options_.kv_dtype);
   LEADLINE_CHECK(pool.has_value(), pool.error().message.c_str());
   worker::cpu::lay_out_by_head(**pool, geometry.units_per_page());
-  const std::unique_ptr<worker::Compressor> compressor =
-      options_.compression ? make_compressor(*config, geometry, **pool, ranks) : nullptr;
+  const auto compressor = options_.compression ? make_compressor(*config, geometry, **pool, ranks) : nullptr;
   worker::StepExecutor executor(**backend, **transformer, **pool, geometry, ranks, compressor.get());
   std::unique_ptr<worker::DraftGroup> draft_group;
   if (options_.draft_ranks > 0) {
