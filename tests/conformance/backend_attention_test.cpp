@@ -45,8 +45,13 @@ class AttentionConformance : public testing::TestWithParam<std::string> {
     for (std::int32_t r = 0; r < c.rows; ++r) {
       for (std::int32_t h = 0; h < s.query_heads; ++h) {
         const auto want = world.expected(r, h);
-        const double scores = (8 * std::sqrt(double(s.head_dim)) + 16) * kEps32 * want.score_norm;
-        const double tolerance = want.magnitude * (2 * scores + 64 * kEps32);
+        // A device's prompt rows over bf16 and 8-bit pages: queries and weights in two bf16 parts, so 2^-17
+        // is lost.
+        const bool parts = is_device(GetParam()) && c.dtype != DType::f32 && c.dtype != DType::f16 &&
+                           (s.head_dim == 64 || s.head_dim == 128);
+        const double split = parts ? std::ldexp(1.0, -17) : 0;
+        const double scores = ((8 * std::sqrt(double(s.head_dim)) + 16) * kEps32 + split) * want.score_norm;
+        const double tolerance = want.magnitude * (2 * scores + 64 * kEps32 + split);
         ASSERT_NEAR(got.lse[size_t(r * s.query_heads + h)], want.lse,
                     scores + 16 * kEps32 * std::fabs(want.lse));
         for (std::int32_t d = 0; d < s.head_dim; ++d)

@@ -15,7 +15,7 @@ CHIPS = ["80", "90"]
 
 def compile_reports():
     rows = {}
-    for half in ("row_kernels", "kv_kernels"):
+    for half in ("row_kernels", "kv_kernels", "prefill_kernels"):
         for chip in CHIPS:
             with tempfile.NamedTemporaryFile(suffix=".cubin") as out:
                 done = subprocess.run(

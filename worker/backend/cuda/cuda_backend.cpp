@@ -61,7 +61,8 @@ Result<std::unique_ptr<Backend>> CudaBackend::create(std::unique_ptr<Runtime> ru
 // fp8 products run in other units before sm_89, and cuBLASLt's kernels differ from chip to chip.
 std::string CudaBackend::arithmetic_id() const {
   return "cuda1:" + name_ + ",gemm prefill|decode," + (options_.rank_invariant ? "slice-tree" : "whole-k") +
-         ",int4g" + std::to_string(kInt4Group) + ",split" + std::to_string(kSplitSlots);
+         ",attention prefill tiles|walk,int4g" + std::to_string(kInt4Group) + ",split" +
+         std::to_string(kSplitSlots);
 }
 
 Result<std::unique_ptr<Buffer>> CudaBackend::allocate(std::int64_t bytes, std::string_view what) {
@@ -190,8 +191,8 @@ void CudaBackend::begin_step(const StepRows& rows) {
   in_step_ = true;
   at_logits_ = false;
   layer_sequences_ = {};
-  tables_known_ = step_group_ > 0;
-  layout_ = step_tables_.build(rows, std::max(step_kv_heads_, 1), step_group_);
+  tables_known_ = step_shape_.group > 0;
+  layout_ = step_tables_.build(rows, step_shape_);
   send_tables();
   step_on_device_ = true;
 }
@@ -207,7 +208,7 @@ Result<void> CudaBackend::run_recorded(std::uint64_t tag, const std::function<Re
                           options_.record_steps && !options_.poison;
   if (!recordable) return body();
   const SplitChoice splits = choose_splits(
-      layout_.longest_slots, std::int64_t{layout_.tiles} * step_kv_heads_, 1, info_.multiprocessors);
+      layout_.longest_slots, std::int64_t{layout_.tiles} * step_shape_.kv_heads, 1, info_.multiprocessors);
   const GraphKey key{tag,
                      pools_made_,
                      layout_.rows,

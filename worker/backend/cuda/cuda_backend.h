@@ -140,7 +140,9 @@ class CudaBackend final : public Backend {
   void poison(FloatMatrix out);
   void* send(StagedImage& image, const void* data, std::int64_t bytes);
   void send_tables();
-  Located locate(std::span<const SequenceRows> sequences, const AttentionShape& shape);
+  Located locate(std::span<const SequenceRows> sequences, const AttentionShape& shape,
+                 const CudaKvPool& pool);
+  void walk(AttentionArgs args, const StepLayout& layout, std::int32_t page_format, std::int64_t rows);
   const std::int32_t* device_ids(std::span<const std::int32_t> ids);
   void product(ConstFloatMatrix x, const CudaPackedMatrix& w, std::span<const float> bias, FloatMatrix out);
   void product_run(ConstFloatMatrix x, const CudaPackedMatrix& w, FloatMatrix out,
@@ -177,9 +179,9 @@ class CudaBackend final : public Backend {
   // Of a step whose layers have sequences of their own: whose tables the image has.
   std::span<const SequenceRows> layer_sequences_;
   StepLayout layer_layout_;
-  std::pair<std::int32_t, std::int32_t> layer_heads_;  // KV heads, query heads of each
-  bool at_logits_ = false;                             // products are of the rows with logits
-  std::int32_t step_kv_heads_ = 0, step_group_ = 0;    // of the model, known from its first attention
+  TileShape layer_shape_;
+  bool at_logits_ = false;  // products are of the rows with logits
+  TileShape step_shape_;    // of the model, known from its first attention
   std::map<GraphKey, Recorded> graphs_;
   std::int64_t pools_made_ = 0, replayed_steps_ = 0;
 };

@@ -1,7 +1,6 @@
 // CudaBackend's ops on paged KV: rotate and write, attend, move units. (cuda_backend.cpp has the rest.)
 
 #include <algorithm>
-#include <tuple>
 
 #include "monitoring/check.h"
 #include "worker/backend/cuda/cuda_backend.h"
@@ -35,20 +34,21 @@ void check_units(std::span<const SequenceRows> sequences, const AttentionShape& 
 
 }  // namespace
 
-CudaBackend::Located CudaBackend::locate(std::span<const SequenceRows> sequences,
-                                         const AttentionShape& shape) {
-  const int group = shape.query_heads / shape.kv_heads;
+CudaBackend::Located CudaBackend::locate(std::span<const SequenceRows> sequences, const AttentionShape& shape,
+                                         const CudaKvPool& pool) {
+  const TileShape heads{
+      shape.kv_heads, shape.query_heads / shape.kv_heads,
+      prefill_kernel(static_cast<std::int32_t>(pool.dtype()), shape.head_dim) != KernelId::count};
   const auto same = [&](std::span<const SequenceRows> known) {
     return sequences.data() == known.data() && sequences.size() == known.size();
   };
   const bool of_step = in_step_ && step_.same_tables && same(step_.sequences);
-  const std::pair heads(shape.kv_heads, group), of_model(step_kv_heads_, step_group_);
   StepLayout layout;
   std::uint32_t shift = 0;
-  if (of_step && tables_known_ && heads == of_model) {
+  if (of_step && tables_known_ && heads == step_shape_) {
     layout = layout_;
     shift = base_shift(sequences, layout, step_tables_.words());
-  } else if (in_step_ && heads == layer_heads_ && same(layer_sequences_) &&
+  } else if (in_step_ && heads == layer_shape_ && same(layer_sequences_) &&
              only_bases_moved(sequences, layer_layout_, step_tables_.words())) {
     layout = layer_layout_;
     shift = base_shift(sequences, layout, step_tables_.words());
@@ -57,17 +57,17 @@ CudaBackend::Located CudaBackend::locate(std::span<const SequenceRows> sequences
     StepRows rows;
     rows.sequences = sequences;
     if (of_step) rows = step_;
-    layout = step_tables_.build(rows, shape.kv_heads, group);
+    layout = step_tables_.build(rows, heads);
     send_tables();
     layer_sequences_ = {};
     step_on_device_ = of_step;
     if (of_step) {  // the first layer of the first step: from now on begin_step knows the heads
       layout_ = layout;
-      std::tie(step_kv_heads_, step_group_) = heads;
+      step_shape_ = heads;
       tables_known_ = true;
     } else {
       tables_known_ = false;  // the step's own image is gone
-      if (in_step_) layer_sequences_ = sequences, layer_layout_ = layout, layer_heads_ = heads;
+      if (in_step_) layer_sequences_ = sequences, layer_layout_ = layout, layer_shape_ = heads;
     }
   }
   const StepImage image{static_cast<const std::uint32_t*>(tables_.scratch.piece.data()), layout.rows_at,
@@ -83,7 +83,7 @@ void CudaBackend::rope_write_kv(FloatMatrix qkv, const AttentionShape& shape, co
   for (const SequenceRows& s : sequences)
     LEADLINE_CHECK(s.first_position >= 0 && s.first_position + s.rows <= rope.max_positions,
                    "position outside the rope table");
-  const Located at = locate(sequences, shape);
+  const Located at = locate(sequences, shape, kv);
   RopeArgs args{};
   args.qkv = qkv.data;
   args.cos = rope.cos;
@@ -112,19 +112,12 @@ void CudaBackend::attention(ConstFloatMatrix qkv, const AttentionShape& shape,
   LEADLINE_CHECK(out.cols == std::int64_t{shape.query_heads} * shape.head_dim, "attention: output columns");
   LEADLINE_CHECK(lse.empty() || static_cast<std::int64_t>(lse.size()) == out.rows * shape.query_heads,
                  "attention: lse");
-  const Located at = locate(sequences, shape);
-  if (at.layout.tiles == 0) return;
+  const Located at = locate(sequences, shape, kv);
   poison(out);
-  const std::int64_t rows = std::min<std::int64_t>(out.rows, at.layout.rows);
-  const std::int64_t state_bytes = rows * shape.query_heads * (shape.head_dim + 2) * 4;
-  const SplitChoice splits =
-      choose_splits(at.layout.longest_slots, std::int64_t{at.layout.tiles} * shape.kv_heads, state_bytes,
-                    info_.multiprocessors);
   AttentionArgs args{};
   args.qkv = qkv.data;
   args.out = out.data;
   args.lse = lse.empty() ? nullptr : lse.data();
-  args.states = splits.stored ? static_cast<float*>(grow(states_, state_bytes * splits.max_splits)) : nullptr;
   args.step = at.image;
   args.kv = kv.place();
   args.qkv_stride = qkv.row_stride;
@@ -133,18 +126,37 @@ void CudaBackend::attention(ConstFloatMatrix qkv, const AttentionShape& shape,
   args.kv_heads = shape.kv_heads;
   args.head_dim = shape.head_dim;
   args.window = shape.window;
-  args.max_splits = splits.max_splits;
+  args.max_splits = 1;
   args.scale = shape.scale;
-  const int widest = at.layout.widest_tile;
-  launch(attention_kernel(static_cast<std::int32_t>(kv.dtype()), widest),
-         {at.layout.tiles, shape.kv_heads, splits.stored ? splits.max_splits : 1}, args, "attention",
-         attention_shared_bytes(widest, shape.head_dim));
+  if (at.layout.wide_tiles > 0) {
+    AttentionArgs prompts = args;
+    prompts.step.tiles_at = at.layout.wide_at;
+    launch(prefill_kernel(static_cast<std::int32_t>(kv.dtype()), shape.head_dim),
+           {at.layout.wide_tiles, shape.kv_heads, 1}, prompts, "prefill attention",
+           prefill_shared_bytes(shape.head_dim));
+  }
+  if (at.layout.tiles > 0)
+    walk(args, at.layout, static_cast<std::int32_t>(kv.dtype()),
+         std::min<std::int64_t>(out.rows, at.layout.rows));
+}
+
+void CudaBackend::walk(AttentionArgs args, const StepLayout& layout, std::int32_t page_format,
+                       std::int64_t rows) {
+  const std::int64_t state_bytes = rows * args.query_heads * (args.head_dim + 2) * 4;
+  const SplitChoice splits = choose_splits(layout.longest_slots, std::int64_t{layout.tiles} * args.kv_heads,
+                                           state_bytes, info_.multiprocessors);
+  args.states = splits.stored ? static_cast<float*>(grow(states_, state_bytes * splits.max_splits)) : nullptr;
+  args.max_splits = splits.max_splits;
+  launch(attention_kernel(page_format, layout.widest_tile),
+         {layout.tiles, args.kv_heads, splits.stored ? splits.max_splits : 1}, args, "attention",
+         attention_shared_bytes(layout.widest_tile, args.head_dim));
   if (!splits.stored) return;
-  const MergeArgs merge{args.states,      args.out,        args.lse,
-                        args.step,        args.out_stride, static_cast<std::int32_t>(rows),
-                        args.query_heads, args.kv_heads,   args.head_dim,
-                        args.window,      args.max_splits};
-  launch(KernelId::attention_merge, {rows, shape.query_heads, 1}, merge, "attention merge");
+  MergeArgs merge{args.states,      args.out,        args.lse,
+                  args.step,        args.out_stride, static_cast<std::int32_t>(rows),
+                  args.query_heads, args.kv_heads,   args.head_dim,
+                  args.window,      args.max_splits};
+  merge.step.rows_at = layout.walked_rows_at;
+  launch(KernelId::attention_merge, {rows, args.query_heads, 1}, merge, "attention merge");
 }
 
 void CudaBackend::copy_unit(KvPool& pool, std::uint32_t from, std::uint32_t to) {

@@ -81,6 +81,15 @@ LEADLINE_DEVICE std::uint32_t float_to_bits(float x) {
 LEADLINE_DEVICE float round_even(float x) {
   return rintf(x);
 }
+// c += a b^T on the matrix units, by a warp: a (16, 16), b (8, 16), c (16, 8), bf16 into f32, laid out over
+// lanes as PTX's mma.m16n8k16 has it.
+LEADLINE_DEVICE void multiply_tile(float (&c)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
 LEADLINE_DEVICE float minus_infinity() {
   return -__int_as_float(0x7f800000);
 }

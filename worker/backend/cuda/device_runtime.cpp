@@ -174,8 +174,9 @@ class DeviceRuntime final : public Runtime {
 }  // namespace
 
 DeviceKernel device_kernel(KernelId id) {
-  const DeviceKernel kernel = row_device_kernel(id);
-  return kernel.function != nullptr ? kernel : kv_device_kernel(id);
+  for (const auto finder : {row_device_kernel, kv_device_kernel, prefill_device_kernel})
+    if (const DeviceKernel kernel = finder(id); kernel.function != nullptr) return kernel;
+  return {nullptr, 0};
 }
 
 int visible_devices() {

@@ -13,9 +13,11 @@ namespace leadline::worker::cuda {
 // The storage formats of weights in products and of KV pages. Values as in DType.
 enum : std::int32_t { kF32 = 0, kBf16 = 1, kF16 = 2, kI8 = 3, kI4 = 4, kFp8 = 7 };
 
-constexpr int kPageSlots = 16;      // kPageTokens
-constexpr int kSplitSlots = 256;    // attention walks KV in splits of so many slots, always cut at multiples
-constexpr int kMaxTileVectors = 8;  // query vectors that share one walk
+constexpr int kPageSlots = 16;       // kPageTokens
+constexpr int kSplitSlots = 256;     // attention walks KV in splits of so many slots, always cut at multiples
+constexpr int kMaxTileVectors = 8;   // query vectors that share one walk
+constexpr int kPrefillVectors = 64;  // the same of prompt rows on the matrix units
+constexpr int kPrefillSlots = 32;    // and the slots of a block of theirs
 constexpr int kAttentionThreads = 128;
 constexpr int kRowThreads = 256;
 constexpr int kChoiceThreads = 512;

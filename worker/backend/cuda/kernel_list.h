@@ -33,9 +33,19 @@
   X(attention_##format##_4, AttentionArgs, (attention_walk<Page, 4>), 128) \
   X(attention_##format##_8, AttentionArgs, (attention_walk<Page, 8>), 128)
 
+// Prompt rows on the matrix units, by page format and head size.
+#define LEADLINE_CUDA_PREFILL_KERNELS(X)                                                \
+  X(attention_prefill_bf16_64, AttentionArgs, (attention_prefill<Bf16Page, 64>), 128)   \
+  X(attention_prefill_bf16_128, AttentionArgs, (attention_prefill<Bf16Page, 128>), 128) \
+  X(attention_prefill_i8_64, AttentionArgs, (attention_prefill<Int8Page, 64>), 128)     \
+  X(attention_prefill_i8_128, AttentionArgs, (attention_prefill<Int8Page, 128>), 128)   \
+  X(attention_prefill_fp8_64, AttentionArgs, (attention_prefill<Fp8Page, 64>), 128)     \
+  X(attention_prefill_fp8_128, AttentionArgs, (attention_prefill<Fp8Page, 128>), 128)
+
 #define LEADLINE_CUDA_KERNELS(X) \
   LEADLINE_CUDA_ROW_KERNELS(X)   \
-  LEADLINE_CUDA_KV_KERNELS(X)
+  LEADLINE_CUDA_KV_KERNELS(X)    \
+  LEADLINE_CUDA_PREFILL_KERNELS(X)
 
 namespace leadline::worker::cuda {
 

@@ -42,13 +42,35 @@ std::int64_t attention_shared_bytes(int vectors, int head_dim) {
   return floats * 4;
 }
 
-std::vector<TileWords> attention_tiles(std::span<const SequenceRows> sequences, int group) {
+KernelId prefill_kernel(std::int32_t page_format, int head_dim) {
+  if (head_dim != 64 && head_dim != 128) return KernelId::count;
+  const bool wide = head_dim == 128;
+  switch (page_format) {
+    case kBf16:
+      return wide ? KernelId::attention_prefill_bf16_128 : KernelId::attention_prefill_bf16_64;
+    case kI8:
+      return wide ? KernelId::attention_prefill_i8_128 : KernelId::attention_prefill_i8_64;
+    case kFp8:
+      return wide ? KernelId::attention_prefill_fp8_128 : KernelId::attention_prefill_fp8_64;
+    default:
+      return KernelId::count;
+  }
+}
+
+std::int64_t prefill_shared_bytes(int head_dim) {  // as PrefillMemory in prefill_kernels.h
+  const std::int64_t row = head_dim + 8, column = kPrefillSlots + 8;
+  return ((2 * kPrefillVectors + kPrefillSlots) * row + head_dim * column) * 2 + 2 * kPrefillSlots * 4 + 4;
+}
+
+std::vector<TileWords> attention_tiles(std::span<const SequenceRows> sequences, int group, int most,
+                                       TileRows which) {
   std::vector<TileWords> tiles;
-  const int chunks = (group + kMaxTileVectors - 1) / kMaxTileVectors;
+  const int chunks = (group + most - 1) / most;
   for (std::size_t i = 0; i < sequences.size(); ++i) {
+    if (which != TileRows::all && sequences[i].decode != (which == TileRows::decodes)) continue;
     for (int chunk = 0; chunk < chunks; ++chunk) {
       const std::int32_t head = group * chunk / chunks, heads = group * (chunk + 1) / chunks - head;
-      const std::int32_t rows = kMaxTileVectors / heads;
+      const std::int32_t rows = most / heads;
       for (std::int32_t row = 0; row < sequences[i].rows; row += rows)
         tiles.push_back(
             {static_cast<std::int32_t>(i), row, std::min(rows, sequences[i].rows - row), head, heads});

@@ -40,8 +40,14 @@ std::int64_t padded_k(std::int64_t width, std::int32_t weight_format);
 // The smallest of 1, 2, 4, 8 that holds `vectors`.
 KernelId attention_kernel(std::int32_t page_format, int vectors);
 std::int64_t attention_shared_bytes(int vectors, int head_dim);
-// Query heads of one KV head are cut into chunks of at most kMaxTileVectors; rows fill what is left.
-std::vector<TileWords> attention_tiles(std::span<const SequenceRows> sequences, int group);
+// Of prompt rows on the matrix units; KernelId::count where they take attention_kernel: f32 and f16 pages,
+// other head sizes.
+KernelId prefill_kernel(std::int32_t page_format, int head_dim);
+std::int64_t prefill_shared_bytes(int head_dim);
+// Query heads of one KV head are cut into chunks of at most `most`; rows fill what is left.
+enum class TileRows : std::uint8_t { all, prompts, decodes };
+std::vector<TileWords> attention_tiles(std::span<const SequenceRows> sequences, int group,
+                                       int most = kMaxTileVectors, TileRows which = TileRows::all);
 int widest_tile(std::span<const TileWords> tiles);
 
 // Whether splits are stored apart and joined by a second kernel (few tiles over long contexts) or joined in

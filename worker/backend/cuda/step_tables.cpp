@@ -49,7 +49,7 @@ SequenceWords StepTables::place(const SequenceRows& s, std::int32_t kv_heads, St
   return w;
 }
 
-StepLayout StepTables::build(const StepRows& step, std::int32_t kv_heads, int group) {
+StepLayout StepTables::build(const StepRows& step, const TileShape& shape) {
   StepLayout layout;
   const bool decode = std::all_of(step.sequences.begin(), step.sequences.end(),
                                   [](const SequenceRows& s) { return s.decode; });
@@ -73,17 +73,28 @@ StepLayout StepTables::build(const StepRows& step, std::int32_t kv_heads, int gr
   layout.logit_rows = static_cast<std::int32_t>(step.logit_rows.size());
   layout.kept_in_at = append(words_, step.kept_in.data(), step.kept_in.size_bytes());
   layout.kept_out_at = append(words_, step.kept_out.data(), step.kept_out.size_bytes());
-  if (group > 0) {
-    std::vector<TileWords> tiles = attention_tiles(step.sequences, group);
+  layout.walked_rows_at = layout.rows_at;
+  if (shape.group > 0) {
+    std::vector<TileWords> tiles = attention_tiles(step.sequences, shape.group, kMaxTileVectors,
+                                                   shape.wide ? TileRows::decodes : TileRows::all);
     tiles.resize(static_cast<std::size_t>(padded(tiles.size())), TileWords{0, 0, 0, 0, 1});
     layout.tiles_at = append(words_, tiles.data(), tiles.size() * sizeof(TileWords));
     layout.tiles = static_cast<std::int32_t>(tiles.size());
     layout.widest_tile = widest_tile(tiles);
   }
+  if (shape.group > 0 && shape.wide && !decode) {
+    const std::vector<TileWords> tiles =
+        attention_tiles(step.sequences, shape.group, kPrefillVectors, TileRows::prompts);
+    layout.wide_at = append(words_, tiles.data(), tiles.size() * sizeof(TileWords));
+    layout.wide_tiles = static_cast<std::int32_t>(tiles.size());
+    for (const SequenceRows& s : step.sequences)
+      if (!s.decode) std::fill_n(owners.begin() + s.first_row, s.rows, kNone);
+    layout.walked_rows_at = append(words_, owners.data(), owners.size() * 4);
+  }
   if (!step.sequences.empty()) layout.first_base = step.sequences[0].kv.base;
   for (std::size_t i = 0; i < step.sequences.size(); ++i) {
     if (words_.size() % 2 != 0) words_.push_back(0);  // addresses stay aligned
-    const SequenceWords placed = place(step.sequences[i], kv_heads, layout);
+    const SequenceWords placed = place(step.sequences[i], std::max(shape.kv_heads, 1), layout);
     std::memcpy(words_.data() + i * kSequenceWords, &placed, sizeof placed);
   }
   return layout;

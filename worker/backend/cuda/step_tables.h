@@ -14,8 +14,9 @@
 namespace leadline::worker::cuda {
 
 struct StepLayout {
-  std::uint32_t rows_at = 0, tokens_at = 0, logit_rows_at = 0, kept_in_at = 0, kept_out_at = 0, tiles_at = 0;
-  std::int32_t sequences = 0, rows = 0, tokens = 0, logit_rows = 0, tiles = 0;
+  std::uint32_t rows_at = 0, tokens_at = 0, logit_rows_at = 0, kept_in_at = 0, kept_out_at = 0, tiles_at = 0,
+                wide_at = 0, walked_rows_at = 0;
+  std::int32_t sequences = 0, rows = 0, tokens = 0, logit_rows = 0, tiles = 0, wide_tiles = 0;
   std::int64_t longest_slots = 0;  // of any sequence and head, this step's rows included
   int widest_tile = 1;
   std::uint32_t first_base = 0;
@@ -23,11 +24,18 @@ struct StepLayout {
   bool decode = true;  // every sequence decodes
 };
 
+struct TileShape {
+  std::int32_t kv_heads = 0;
+  std::int32_t group = 0;  // query heads of a KV head; 0 leaves the tiles out
+  bool wide = false;       // prompt rows go to the matrix units, in tiles of their own
+  friend bool operator==(const TileShape&, const TileShape&) = default;
+};
+
 class StepTables {
  public:
   // A step of decode rows only is padded to step_bucket: sequences without rows, tiles without vectors.
-  // `group`: query heads of a KV head; 0 leaves the tiles out. The words stay valid until the next call.
-  StepLayout build(const StepRows& step, std::int32_t kv_heads, int group);
+  // The words stay valid until the next call.
+  StepLayout build(const StepRows& step, const TileShape& shape);
   [[nodiscard]] std::span<const std::uint32_t> words() const { return words_; }
 
  private:

@@ -2,6 +2,7 @@
 
 #include "worker/backend/cuda/choice_kernels.h"
 #include "worker/backend/cuda/kv_kernels.h"
+#include "worker/backend/cuda/prefill_kernels.h"
 #include "worker/backend/cuda/row_kernels.h"
 
 namespace leadline::worker::cuda {

@@ -2,6 +2,7 @@
 
 #include <ucontext.h>
 
+#include <array>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -62,6 +63,7 @@ struct Block {
   const std::function<void()>* body = nullptr;
   int running = 0;
   std::vector<float> exchange, shared;
+  std::vector<std::array<std::uint32_t, 6>> tiles;  // what each thread gives to multiply_tile
 #if defined(__x86_64__)
   void* scheduler = nullptr;
 #else
@@ -144,6 +146,7 @@ void run_block(const FiberPlace& at, std::int64_t shared_bytes, const std::funct
   while (static_cast<int>(block.fibers.size()) < at.threads)
     block.fibers.push_back(std::make_unique<Fiber>());
   block.body = &body;
+  block.tiles.resize(static_cast<std::size_t>(at.threads));
   block.exchange.assign(static_cast<std::size_t>(at.threads), 0);
   block.shared.assign(static_cast<std::size_t>(shared_bytes / 4 + 1),
                       std::numeric_limits<float>::quiet_NaN());
@@ -177,6 +180,24 @@ float shuffle_xor(float x, int mask) {
   const float got = block.exchange[static_cast<std::size_t>(me ^ mask)];
   yield(Wait::warp);
   return got;
+}
+
+void multiply_tile(float (&c)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
+  const int me = block.running, warp = me / 32 * 32, g = me % 32 / 4, t = me % 4;
+  block.tiles[static_cast<std::size_t>(me)] = {a[0], a[1], a[2], a[3], b[0], b[1]};
+  yield(Wait::warp);
+  const auto element = [&](int lane, int word, int k) {
+    const std::uint32_t pair =
+        block.tiles[static_cast<std::size_t>(warp + lane)][static_cast<std::size_t>(word)];
+    return bits_to_float(k % 2 == 0 ? pair << 16 : pair & 0xffff0000U);
+  };
+  for (int i = 0; i < 4; ++i) {
+    const int column = t * 2 + i % 2;  // of row g, or g + 8
+    for (int k = 0; k < 16; ++k)
+      c[i] = std::fma(element(g * 4 + k % 8 / 2, i / 2 + k / 8 * 2, k),
+                      element(column * 4 + k % 8 / 2, 4 + k / 8, k), c[i]);
+  }
+  yield(Wait::warp);
 }
 
 }  // namespace leadline::worker::cuda

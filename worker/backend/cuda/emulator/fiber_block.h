@@ -26,6 +26,9 @@ void run_block(const FiberPlace& block, std::int64_t shared_bytes, const std::fu
 void block_barrier();
 void warp_barrier();
 float shuffle_xor(float x, int mask);
+// c += a b^T by a warp: a (16, 16), b (8, 16), c (16, 8), bf16 into f32, over lanes as PTX's mma.m16n8k16;
+// sums in f32, ascending.
+void multiply_tile(float (&c)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]);
 
 inline int thread_index() {
   return fiber_place->thread;

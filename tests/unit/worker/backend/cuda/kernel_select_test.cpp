@@ -89,5 +89,32 @@ TEST(KernelSelect, SplitsAreStoredForFewBlocksOverLongContexts) {
   EXPECT_FALSE(choose_splits(1 << 20, 8, kMaxStateBytes / 100, 132).stored) << "more states than memory";
 }
 
+TEST(KernelSelect, PromptRowsTakeTheMatrixUnitsWhereTheirPagesAllow) {
+  EXPECT_EQ(prefill_kernel(kBf16, 128), KernelId::attention_prefill_bf16_128);
+  EXPECT_EQ(prefill_kernel(kFp8, 64), KernelId::attention_prefill_fp8_64);
+  EXPECT_EQ(prefill_kernel(kI8, 64), KernelId::attention_prefill_i8_64);
+  EXPECT_EQ(prefill_kernel(kF32, 128), KernelId::count);
+  EXPECT_EQ(prefill_kernel(kF16, 128), KernelId::count);
+  EXPECT_EQ(prefill_kernel(kBf16, 80), KernelId::count);
+  EXPECT_LE(prefill_shared_bytes(128), 64 << 10) << "two blocks a multiprocessor, on sm_80 too";
+}
+
+TEST(KernelSelect, TilesCoverPromptsAndDecodesApart) {
+  std::vector<SequenceRows> sequences(2);
+  sequences[0].rows = 40;
+  sequences[1].first_row = 40;
+  sequences[1].rows = 3;
+  sequences[1].decode = true;
+  int vectors = 0;
+  for (const TileWords& tile : attention_tiles(sequences, 4, kPrefillVectors, TileRows::prompts)) {
+    EXPECT_EQ(tile.sequence, 0);
+    EXPECT_LE(tile.rows * tile.heads, kPrefillVectors);
+    vectors += tile.rows * tile.heads;
+  }
+  EXPECT_EQ(vectors, 160);
+  for (const TileWords& tile : attention_tiles(sequences, 4, kMaxTileVectors, TileRows::decodes))
+    EXPECT_EQ(tile.sequence, 1);
+}
+
 }  // namespace
 }  // namespace leadline::worker::cuda
