@@ -176,9 +176,11 @@ class Install(unittest.TestCase):
         # Spread: four workers over three nodes, two coordinators on different ones.
         self.assertEqual(len({pod["spec"]["nodeName"] for pod in workers}), 3)
         self.assertEqual(len({pod["spec"]["nodeName"] for pod in coordinators}), 2)
-        endpoints = json.loads(self.run_("kubectl", "get", "endpointslices", "-n", NAMESPACE, "-o", "json", "-l",
-                                         f"kubernetes.io/service-name={NAME}-workers").stdout)["items"]
-        self.assertEqual(sum(len(e["endpoints"]) for e in endpoints), 4)
+        self.cluster.until(lambda: self.addresses(f"{NAME}-workers") == 4, "an address for each worker")
+
+    def addresses(self, service):
+        slices = self.get("endpointslices", f"kubernetes.io/service-name={service}")
+        return sum(len(each["endpoints"] or []) for each in slices)
 
     def check_training(self):
         """A run of the CronJob gets a pod of its own on a node, with its account and claim, and the job ends."""
