@@ -53,6 +53,11 @@ class Reader {
     left_ = left_.subspan(sizeof v);
     return v;
   }
+  bool flag(const char* field) {
+    const auto v = value<std::uint8_t>(field);
+    if (v > 1) wrong(field, "is", v);
+    return v == 1;
+  }
   std::uint32_t count(const char* field, std::uint32_t limit) {
     const auto n = value<std::uint32_t>(field);
     if (n > limit) wrong(field, "has too many entries:", n);
@@ -113,11 +118,11 @@ CompressionParams read_params(Reader& r) {
   p.method = r.value<std::uint8_t>("method");
   p.ratio = r.value<float>("ratio");
   p.tokens = r.value<std::uint32_t>("budget tokens");
-  p.by_threshold = r.value<std::uint8_t>("by_threshold") != 0;
+  p.by_threshold = r.flag("by_threshold");
   p.threshold = r.value<float>("threshold");
   p.window = r.value<std::uint32_t>("window");
   p.task = r.value<std::uint8_t>("task");
-  p.append = r.value<std::uint8_t>("append") != 0;
+  p.append = r.flag("append");
   p.pins.first = r.value<std::uint32_t>("pinned first");
   p.pins.recent = r.value<std::uint32_t>("pinned recent");
   p.pins.prefix = r.value<std::uint32_t>("pinned prefix");
@@ -154,9 +159,7 @@ RoundPlan read_round(Reader& r) {
   RoundPlan round;
   round.exit = r.value<std::uint16_t>("round.exit");
   round.max_draft = r.value<std::uint16_t>("round.max_draft");
-  const auto climb = r.value<std::uint8_t>("round.climb");
-  if (climb > 1) r.wrong("round.climb", "is", climb);
-  round.climb = climb == 1;
+  round.climb = r.flag("round.climb");
   if (round.max_draft > kMaxPlanDraft) r.wrong("round.max_draft", "is", round.max_draft);
   if ((round.exit == 0) != (round.max_draft == 0)) r.wrong("round.exit", "is", round.exit);
   return round;

@@ -50,6 +50,11 @@ TEST(EvictionTraining, RefusesWhatCannotWork) {
   EXPECT_FALSE(train_eviction(learnable(200, 1), {.horizon_s = 0}).has_value());
 }
 
+TEST(EvictionRanker, TheFuzzersSeedIsOfThisFormat) {
+  const auto seed = EvictionRanker::load(LEADLINE_SOURCE_DIR "/tests/fuzz/corpus/kv_study/ranker");
+  ASSERT_TRUE(seed.has_value()) << seed.error().message;
+}
+
 TEST(EvictionRanker, FileComesBackAndDamageIsRefused) {
   const EvictionRanker ranker = trained();
   const auto bytes = ranker.to_bytes();

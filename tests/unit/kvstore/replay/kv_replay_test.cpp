@@ -55,6 +55,14 @@ TEST(AccessLog, RotatesWithinItsBoundsAndReadsBackInOrder) {
   EXPECT_EQ(read_access_log(options.path, 10)->records.size(), 10U);
 }
 
+// One that is refused whole would leave the fuzzer (tests/fuzz/kv_study_fuzz) before the door.
+TEST(AccessLog, TheFuzzersSeedIsOfThisFormat) {
+  const auto seed = read_access_log(LEADLINE_SOURCE_DIR "/tests/fuzz/corpus/kv_study/log");
+  ASSERT_TRUE(seed.has_value()) << seed.error().message;
+  EXPECT_EQ(seed->damaged, 0U);
+  EXPECT_GE(seed->records.size(), 20U);
+}
+
 TEST(AccessLog, DamageIsSkippedAndCounted) {
   std::vector<AccessRecord> records;
   for (std::uint32_t i = 0; i < 20; ++i) records.push_back(look(i, i, i));

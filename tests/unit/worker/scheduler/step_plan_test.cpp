@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <utility>
+
 namespace leadline::worker {
 namespace {
 
@@ -103,6 +108,46 @@ TEST(StepPlan, RefusalsNameTheField) {
   plan = example();
   plan.compress[0].delimiters.pop_back();
   EXPECT_EQ(refusal(plan), "step plan: delimiters are not as many as tokens: 2");
+}
+
+// The fuzzer's seeds, by name: as this build's writer writes them, for a reader refuses another version's
+// before it looks any further.
+std::vector<std::pair<std::string, StepPlan>> seeds() {
+  const StepPlan whole = example();
+  std::vector<std::pair<std::string, StepPlan>> plans = {{"empty", {}}, {"mixed", whole}};
+  const auto part = [&](const char* name, const auto& fill) {
+    plans.emplace_back(name, StepPlan{.step = 7});
+    fill(plans.back().second);
+  };
+  part("moves", [&](StepPlan& plan) {
+    plan.quantise = whole.quantise;
+    plan.swap_out = whole.swap_out;
+    plan.swap_in = whole.swap_in;
+    plan.copies = whole.copies;
+  });
+  part("rounds", [&](StepPlan& plan) { plan.sequences = {whole.sequences[2], whole.sequences[1]}; });
+  part("blocks", [&](StepPlan& plan) { plan.blocks = whole.blocks; });
+  part("compression", [&](StepPlan& plan) {
+    plan.compress = whole.compress;
+    plan.forget = whole.forget;
+  });
+  return plans;
+}
+
+// After a change of the format: LEADLINE_WRITE_GOLDEN=1 build/release/tests/scheduler_test
+TEST(StepPlan, TheFuzzersSeedsAreOfThisFormat) {
+  for (const auto& [name, plan] : seeds()) {
+    const std::string path = std::string(LEADLINE_SOURCE_DIR) + "/tests/fuzz/corpus/step_plan/" + name;
+    const std::vector<std::byte> bytes = to_bytes(plan);
+    const std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    if (std::getenv("LEADLINE_WRITE_GOLDEN") != nullptr) std::ofstream(path, std::ios::binary) << text;
+    std::ifstream in(path, std::ios::binary);
+    const std::string seed{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+    EXPECT_TRUE(seed == text) << path << " is not what to_bytes writes";
+    const auto read = step_plan_from_bytes(std::as_bytes(std::span(seed)));
+    ASSERT_TRUE(read.has_value()) << path << ": " << read.error().message;
+    EXPECT_EQ(*read, plan);
+  }
 }
 
 TEST(StepPlan, CountsThatLieAllocateNothing) {
