@@ -19,7 +19,7 @@ LABEL org.opencontainers.image.title="leadline/worker-cpu" \
       org.opencontainers.image.description="CPU worker of Leadline: one copy of the model over the container's ranks" \
       org.opencontainers.image.version="$VERSION"
 RUN apt-get update && apt-get install -y --no-install-recommends \
-      libopenmpi3 libprometheus-cpp-core1.0 libprotobuf32 libspdlog1.10 libssl3 libxxhash0 libhiredis0.14 libnuma1 \
+      libopenmpi3 libprometheus-cpp-core1.0 libprotobuf32 libspdlog1.10 libssl3 libxxhash0 libhiredis0.14 libnuma1 libzstd1 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin leadline
 COPY --from=build /build/bin/leadline-worker /usr/local/bin/

@@ -29,7 +29,7 @@ LABEL org.opencontainers.image.title="leadline/worker-cuda" \
       org.opencontainers.image.description="GPU worker of Leadline: one copy of the model over the container's GPUs" \
       org.opencontainers.image.version="$VERSION"
 RUN apt-get update && apt-get install -y --no-install-recommends \
-      libopenmpi3 libprometheus-cpp-core1.0 libprotobuf32 libspdlog1.10 libssl3 libxxhash0 libhiredis0.14 libnuma1 \
+      libopenmpi3 libprometheus-cpp-core1.0 libprotobuf32 libspdlog1.10 libssl3 libxxhash0 libhiredis0.14 libnuma1 libzstd1 \
       cuda-cudart-$CUDA libcublas-$CUDA libnccl2 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin leadline
