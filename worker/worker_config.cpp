@@ -47,6 +47,9 @@ void add_store_flags(CLI::App& app, WorkerConfig& c) {
   app.add_option(
       "--kv-redis", c.kv_redis,
       "redis[s]://[user:pass@]host:port[/db] for blocks shared by hosts; @FILE reads it from there");
+  app.add_option(
+      "--kv-access-log", c.kv_access_log,
+      "File or directory: log what the store is asked for, for `leadline kv replay`; needs a tier");
 }
 
 constexpr std::size_t kLongestUrl = 4096;  // bytes of a file that holds one
@@ -97,6 +100,11 @@ void add_device(CLI::App& app, WorkerConfig& c) {
   app.add_flag("--graphs,!--no-graphs", c.graphs, "GPU: record decode steps and replay them");
   app.add_flag("--poison", c.poison,
                "GPU: fill every output with NaN first, to find what is read but not written; slow");
+}
+
+bool has_tier(const WorkerConfig& c) {
+  const bool disk = !c.kv_disk_directory.empty() && c.kv_disk_bytes > 0;
+  return c.prefix_cache && (c.kv_memory_bytes > 0 || disk || !c.kv_redis.empty());
 }
 
 }  // namespace
@@ -153,6 +161,8 @@ ParsedFlags parse_worker_flags(int argc, char** argv) {
   try {
     app.parse(argc, argv);
     if (std::string wrong = read_redis_url(c.kv_redis); !wrong.empty()) throw CLI::ValidationError(wrong);
+    if (!c.kv_access_log.empty() && !has_tier(c))
+      throw CLI::ValidationError("--kv-access-log " + c.kv_access_log + ": no tier is on");
     parsed.run = true;
   } catch (const CLI::CallForHelp&) {
     parsed.text = app.help();

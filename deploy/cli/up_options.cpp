@@ -49,6 +49,9 @@ void add_store_flags(CLI::App& command, UpOptions& o) {
       "--kv-redis", o.kv_redis,
       "Redis for KV blocks shared by machines: redis[s]://[user:pass@]host:port[/db]; @FILE reads "
       "it from there");
+  command.add_option("--kv-access-log", o.kv_access_log,
+                     "File, or directory (one log per worker): what the store is asked for, for `leadline kv "
+                     "replay` and `train`");
 }
 
 std::string or_words(std::int64_t value, std::string_view words) {
@@ -147,6 +150,12 @@ void add_up_flags(CLI::App& command, UpOptions& o) {
 std::string find_conflict(const UpOptions& o) {
   if (o.tls_cert.empty() != o.tls_key.empty()) return "--tls-cert and --tls-key come together";
   if (o.host.empty()) return "--host is empty";
+  if (!o.kv_access_log.empty()) {
+    if (o.kv_memory_bytes <= 0 && (o.kv_disk.empty() || o.kv_disk_bytes <= 0) && o.kv_redis.empty())
+      return "--kv-access-log " + o.kv_access_log + ": no tier is on";
+    if (o.workers > 1 && !o.kv_access_log.ends_with('/') && !std::filesystem::is_directory(o.kv_access_log))
+      return "--kv-access-log " + o.kv_access_log + " is one file: several workers need a directory";
+  }
   const int last_admin = o.admin_port + o.workers;
   if (o.port != 0 && o.admin_port != 0 && o.port >= o.admin_port && o.port <= last_admin) {
     return "--port " + std::to_string(o.port) + " is one of the admin ports " + std::to_string(o.admin_port) +
@@ -179,6 +188,7 @@ std::string describe(const UpOptions& o) {
       {"kv-disk", o.kv_disk.empty() || o.kv_disk_bytes == 0 ? "(off)" : o.kv_disk},
       {"kv-disk-bytes", or_words(o.kv_disk_bytes, "(off)")},
       {"kv-redis", o.kv_redis.empty() ? "(off)" : without_password(o.kv_redis)},
+      {"kv-access-log", o.kv_access_log.empty() ? "(off)" : o.kv_access_log},
       {"threads", or_words(o.threads, "(cores divided by ranks)")},
       {"device", o.device},
       {"gpu-memory", share(o.gpu_memory_utilization)},
@@ -254,6 +264,7 @@ std::vector<std::string> worker_command(const UpOptions& o, const UpPlan& plan, 
     append_number(command, "--kv-disk-bytes", o.kv_disk_bytes);
   }
   append(command, "--kv-redis", o.kv_redis);
+  append(command, "--kv-access-log", o.kv_access_log);
   append_number(command, "--threads", o.threads);
   append(command, "--device", o.device);
   if (o.device != "cpu") append(command, "--gpu-memory-utilization", share(o.gpu_memory_utilization));

@@ -70,7 +70,8 @@ AccessLog::~AccessLog() {
 bool AccessLog::begin_file() {
   file_.reset(std::fopen(options_.path.c_str(), "wb"));
   file_bytes_ = sizeof kMagic;
-  return file_ && std::fwrite(kMagic, 1, sizeof kMagic, file_.get()) == sizeof kMagic;
+  return file_ && std::fwrite(kMagic, 1, sizeof kMagic, file_.get()) == sizeof kMagic &&
+         std::fflush(file_.get()) == 0;  // a log from the first moment, though nothing was asked yet
 }
 
 void AccessLog::rotate() {

@@ -154,6 +154,30 @@ class KvStoreTest(unittest.TestCase):
         with ServerProcess(ranks=1, extra=self.disk()) as server:
             self.check_chat(server, 1)
 
+    def test_the_access_log_replays(self):
+        logs = os.path.join(self.directory.name, "logs/")
+        path, disk = logs + "worker-0.kvlog", 0
+        for run in range(2):
+            with ServerProcess(ranks=2, extra=self.disk("--kv-access-log", logs)) as server:
+                disk += sum(by_tier(answer)["disk"] for answer in self.check_chat(server, 1))
+                server.wait_until(lambda: metric(server, "leadline_kv_access_records_total", outcome="written") > 0)
+                self.assertEqual(metric(server, "leadline_kv_access_records_total", outcome="lost"), 0)
+                rows = self.replay(path)  # beside the running server
+            self.assertEqual([row["policy"] for row in rows[:2]], ["belady", "lru"])
+        self.assertGreater(disk, 100)
+        for row in self.replay(path, whole=True):  # with room for all, whatever the policy: what was read from disk, and no more looks than were asked
+            self.assertGreaterEqual(row["hits"] * 16, disk)
+            self.assertGreater(row["looks"], row["hits"])  # of the first run
+            self.assertGreater(row["saved_s"], 0)
+
+    def replay(self, path, whole=False):
+        words = [os.path.join(BUILD, "bin/leadline"), "kv", "replay", path, "--capacity", "1", "--warm", "0", "--json"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        if whole:
+            self.assertEqual(done.stderr, "")  # nothing damaged; a writer's last record may be torn for a moment
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
     def test_two_workers_share_a_directory(self):
         with ServerProcess(ranks=1, workers=2, extra=self.disk()) as server:
             for number in (2, 3, 2, 3):

@@ -1,5 +1,7 @@
 #include "worker/runtime/block_store.h"
 
+#include <filesystem>
+
 #include "kvstore/disk_tier.h"
 #include "kvstore/memory_tier.h"
 #include "kvstore/redis_tier.h"
@@ -64,6 +66,22 @@ Result<std::unique_ptr<kvstore::TieredStore>> open_block_store(const WorkerConfi
   // Without a codec, too: blocks that another server wrote under one can be read.
   if (codec.format()) options.packing = kvstore::BlockPacking{codec.codec(), *codec.format()};
   return std::make_unique<kvstore::TieredStore>(std::move(tiers), options, std::move(metrics));
+}
+
+Result<std::unique_ptr<kvstore::AccessRecorder>> open_access_log(const WorkerConfig& config,
+                                                                 kvstore::AccessCounters ends) {
+  if (config.kv_access_log.empty()) return std::unique_ptr<kvstore::AccessRecorder>();
+  kvstore::AccessRecorderOptions options;
+  options.log.path = config.kv_access_log;
+  std::error_code failed;
+  if (config.kv_access_log.ends_with('/')) std::filesystem::create_directories(config.kv_access_log, failed);
+  if (std::filesystem::is_directory(config.kv_access_log, failed))
+    options.log.path = (std::filesystem::path(config.kv_access_log) /
+                        ("worker-" + std::to_string(config.worker_index) + ".kvlog"))
+                           .string();
+  auto log = kvstore::AccessRecorder::open(options, std::move(ends));
+  if (!log) return monitoring::fail(Errc::configuration, "--kv-access-log: " + log.error().message);
+  return std::move(*log);
 }
 
 }  // namespace leadline::worker

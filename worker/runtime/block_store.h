@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "kvstore/replay/access_recorder.h"
 #include "kvstore/tiered_store.h"
 #include "worker/errc.h"
 #include "worker/kvcache/unit_codec.h"
@@ -16,5 +17,8 @@ namespace leadline::worker {
 Result<std::unique_ptr<kvstore::TieredStore>> open_block_store(const WorkerConfig& config, int ranks,
                                                                kvstore::StoreMetrics metrics,
                                                                const UnitCodec& codec);
+// The log of --kv-access-log; null without the flag.
+Result<std::unique_ptr<kvstore::AccessRecorder>> open_access_log(const WorkerConfig& config,
+                                                                 kvstore::AccessCounters ends);
 
 }  // namespace leadline::worker

@@ -26,8 +26,14 @@ std::uint64_t micros(double seconds) {
 }  // namespace
 
 PrefixFetcher::PrefixFetcher(kvstore::TieredStore& store, BlockMover& mover, SequenceCache& cache,
-                             PrefixFetcherOptions options, PrefixFetcherMetrics metrics)
-    : store_(store), mover_(mover), cache_(cache), options_(options), metrics_(std::move(metrics)) {}
+                             PrefixFetcherOptions options, PrefixFetcherMetrics metrics,
+                             std::unique_ptr<kvstore::AccessRecorder> accesses)
+    : store_(store),
+      mover_(mover),
+      cache_(cache),
+      options_(options),
+      metrics_(std::move(metrics)),
+      accesses_(std::move(accesses)) {}
 
 void PrefixFetcher::enter(Entry& e, Stage stage) {
   const auto held = [](Stage s) { return s != Stage::none && s != Stage::staged; };
@@ -72,6 +78,35 @@ void PrefixFetcher::begin_survey(SequenceId id, Entry& e, std::uint32_t device_p
   e.deadline = e.began + options_.survey_deadline;
   e.survey = store_.survey({keys.begin(), keys.end()}, static_cast<std::uint16_t>(options_.first_kv_head),
                            e.deadline);
+  record_look(id, device_pages);
+}
+
+kvstore::AccessRecord PrefixFetcher::record_of(kvstore::Access access, const kvstore::BlockKey& key,
+                                               const kvstore::BlockKey& parent, std::uint32_t depth) const {
+  kvstore::AccessRecord r = kvstore::access_of(access, key, parent, depth);
+  r.bytes = static_cast<std::uint32_t>(
+      std::min<std::uint64_t>(mover_.payload_bytes() * options_.local_kv_heads, UINT32_MAX));
+  r.cost_s = static_cast<float>(std::clamp(chooser_.prefill_s(depth * kPageTokens, kPageTokens), 0.0, 1e6));
+  return r;
+}
+
+// All that the store is asked for, there or not: what another policy would have found is for a replay to say.
+void PrefixFetcher::record_look(SequenceId id, std::uint32_t first_page) {
+  if (accesses_ == nullptr) return;
+  const std::span<const kvstore::BlockKey> keys = cache_.chain(id);
+  std::vector<kvstore::AccessRecord> records;
+  for (std::uint32_t page = first_page; page < keys.size(); ++page)
+    records.push_back(record_of(kvstore::Access::look, keys[page],
+                                page == 0 ? cache_.chain_root(id) : keys[page - 1], page));
+  accesses_->looked(std::move(records));
+}
+
+void PrefixFetcher::record_offers(std::span<const BlockSeal> seals) {
+  if (accesses_ == nullptr) return;
+  std::vector<kvstore::AccessRecord> records;
+  for (const BlockSeal& seal : seals)
+    records.push_back(record_of(kvstore::Access::put, seal.key, seal.parent, seal.depth));
+  accesses_->offered(std::move(records));
 }
 
 void PrefixFetcher::choose(SequenceId id, Entry& e) {
@@ -117,6 +152,7 @@ void PrefixFetcher::count(const Entry& e, std::span<const kvstore::HitPiece> pie
 void PrefixFetcher::fill(BlockPlan& plan) {
   plan.drops.insert(plan.drops.end(), drops_.begin(), drops_.end());
   drops_.clear();
+  record_offers(plan.seals);
   for (auto& [id, e] : entries_) {
     if (e.stage == Stage::starting) {
       const std::span<const kvstore::BlockKey> keys = cache_.chain(id);

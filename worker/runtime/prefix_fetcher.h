@@ -33,7 +33,8 @@ struct PrefixFetcherOptions {
 class PrefixFetcher {
  public:
   PrefixFetcher(kvstore::TieredStore& store, BlockMover& mover, SequenceCache& cache,
-                PrefixFetcherOptions options, PrefixFetcherMetrics metrics);
+                PrefixFetcherOptions options, PrefixFetcherMetrics metrics,
+                std::unique_ptr<kvstore::AccessRecorder> accesses = nullptr);  // null: no access log
 
   // A waiting sequence: true = keep it out of this step's schedule.
   bool holds(SequenceId id);
@@ -66,6 +67,10 @@ class PrefixFetcher {
   };
   void begin_survey(SequenceId id, Entry& e, std::uint32_t device_pages);
   void choose(SequenceId id, Entry& e);
+  void record_look(SequenceId id, std::uint32_t first_page);
+  void record_offers(std::span<const BlockSeal> seals);
+  [[nodiscard]] kvstore::AccessRecord record_of(kvstore::Access access, const kvstore::BlockKey& key,
+                                                const kvstore::BlockKey& parent, std::uint32_t depth) const;
   void count(const Entry& e, std::span<const kvstore::HitPiece> pieces) const;
   void settle(Entry& e, const BlockPoll& poll);
   void tell(const Entry& e, const PrefixHit& hit, transport::KvStory& story) const;
@@ -80,6 +85,7 @@ class PrefixFetcher {
   const PrefixFetcherOptions options_;
   const PrefixFetcherMetrics metrics_;
   kvstore::FetchChooser chooser_;
+  std::unique_ptr<kvstore::AccessRecorder> accesses_;
   std::map<SequenceId, Entry> entries_;
   std::vector<std::uint32_t> drops_;
   std::uint32_t next_fetch_ = 1;

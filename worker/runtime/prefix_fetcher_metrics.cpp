@@ -4,7 +4,12 @@ namespace leadline::worker {
 
 PrefixFetcherMetrics PrefixFetcherMetrics::create(monitoring::MetricsRegistry& r) {
   constexpr std::string_view kDecisions[] = {"fetch", "part", "recompute"};
+  constexpr std::string_view kAccessEnds[] = {"written", "dropped", "lost"};
   PrefixFetcherMetrics m;
+  m.accesses = r.counters<kvstore::AccessEnd>(
+      "leadline_kv_access_records_total",
+      "Records of the access log: written, dropped because the writer was behind, lost to the disk.",
+      "outcome", kAccessEnds);
   for (std::size_t i = 0; i < kvstore::kTierKinds; ++i) {
     const monitoring::Labels labels = {{"tier", std::string(kvstore::kTierNames[i])}};
     m.decisions[i] = r.counters<FetchDecision>(

@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "kvstore/replay/access_recorder.h"
 #include "kvstore/tier.h"
 #include "monitoring/metrics.h"
 
@@ -15,6 +16,7 @@ struct PrefixFetcherMetrics {
   monitoring::Counter regret_seconds, timeouts;
   std::array<monitoring::Counter, kvstore::kTierKinds> tokens;
   monitoring::Histogram wait_seconds;  // of a sequence, for survey and fetch
+  kvstore::AccessCounters accesses;    // of the access log, where there is one
   static PrefixFetcherMetrics create(monitoring::MetricsRegistry& registry);
 };
 

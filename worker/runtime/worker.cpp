@@ -495,11 +495,12 @@ Result<void> Rank::lead() {
   if (!log) return tl::unexpected(log.error());
   std::unique_ptr<PrefixFetcher> fetcher;
   if (store_ != nullptr) {
-    PrefixFetcherOptions fetching;
-    fetching.local_kv_heads = geometry_.local_kv_heads;
-    fetching.first_kv_head = first_kv_head_;
-    fetcher = std::make_unique<PrefixFetcher>(*store_, *mover_, cache, fetching,
-                                              PrefixFetcherMetrics::create(registry_));
+    const PrefixFetcherOptions fetching{.local_kv_heads = geometry_.local_kv_heads,
+                                        .first_kv_head = first_kv_head_};
+    const auto counts = PrefixFetcherMetrics::create(registry_);
+    auto asked = open_access_log(config_, counts.accesses);
+    if (!asked) return tl::unexpected(asked.error());
+    fetcher = std::make_unique<PrefixFetcher>(*store_, *mover_, cache, fetching, counts, std::move(*asked));
     store_->set_notifier([this] { inbox_.poke(); });
   }
   const SpeculationParts speculation{&policy_control_.slot(), log->has_value() ? &**log : nullptr,

@@ -37,6 +37,14 @@ TEST(WorkerConfig, ARedisUrlMayStandInAFile) {
   EXPECT_NE(missing.text.find("--kv-redis: cannot read " + path), std::string::npos) << missing.text;
 }
 
+TEST(WorkerConfig, AnAccessLogNeedsATier) {
+  EXPECT_TRUE(parsed({"--kv-access-log", "f", "--kv-memory", "1MiB"}).run);
+  EXPECT_FALSE(parsed({"--kv-access-log", "f", "--kv-memory", "1MiB", "--no-prefix-cache"}).run);
+  const ParsedFlags none = parsed({"--kv-access-log", "f"});
+  EXPECT_FALSE(none.run);
+  EXPECT_NE(none.text.find("--kv-access-log f: no tier is on"), std::string::npos) << none.text;
+}
+
 TEST(WorkerConfig, SizesTakeUnits) {
   const ParsedFlags flags = parsed({"--kv-memory", "3MiB", "--kv-disk-bytes=2GiB"});
   ASSERT_TRUE(flags.run) << flags.text;

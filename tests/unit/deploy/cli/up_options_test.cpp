@@ -129,5 +129,17 @@ TEST(UpOptions, TheStoreIsOnUnlessItIsTurnedOff) {
   EXPECT_THAT(describe(redis), testing::Not(HasSubstr("geheim")));
 }
 
+TEST(UpOptions, AnAccessLogNeedsATierAndAPlacePerWorker) {
+  const UpOptions one = parse({"--kv-access-log", "/tmp/no-directory.kvlog"});
+  EXPECT_EQ(find_conflict(one), "");
+  EXPECT_THAT(joined(worker_command(one, plan_for(1), 0)),
+              HasSubstr("--kv-access-log /tmp/no-directory.kvlog"));
+  EXPECT_THAT(find_conflict(parse({"--kv-access-log", "/tmp/no-directory.kvlog", "--workers", "2"})),
+              HasSubstr("several workers need a directory"));
+  EXPECT_EQ(find_conflict(parse({"--kv-access-log", "/tmp", "--workers", "2"})), "");
+  EXPECT_THAT(find_conflict(parse({"--kv-access-log", "/tmp", "--kv-memory", "0", "--kv-disk-bytes", "0"})),
+              HasSubstr("no tier is on"));
+}
+
 }  // namespace
 }  // namespace leadline::deploy
