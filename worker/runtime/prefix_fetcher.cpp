@@ -122,6 +122,7 @@ void PrefixFetcher::choose(SequenceId id, Entry& e) {
   const auto known = static_cast<std::uint32_t>(cache_.known_tokens(id));
   e.choice = chooser_.choose(pieces, e.first_page * kPageTokens, known, now_s());
   count(e, pieces);
+  if (e.choice.probe && !probe_) begin_probe(id, e, pieces);
   if (e.choice.blocks == 0) {
     enter(e, Stage::none);
     if (!pieces.empty()) e.waited_s = seconds_since(e.began);
@@ -135,6 +136,56 @@ void PrefixFetcher::choose(SequenceId id, Entry& e) {
   }
   e.pages = e.choice.blocks;
   enter(e, Stage::starting);
+}
+
+// The first blocks of the hit that lie in the tier.
+void PrefixFetcher::begin_probe(SequenceId id, const Entry& e, std::span<const kvstore::HitPiece> pieces) {
+  const std::span<const kvstore::BlockKey> keys = cache_.chain(id);
+  std::uint32_t page = e.first_page, blocks = e.choice.probe_blocks;
+  for (const kvstore::HitPiece& piece : pieces) {
+    if (piece.tier == *e.choice.probe) {
+      blocks = std::min(blocks, piece.blocks);
+      break;
+    }
+    page += piece.blocks;
+  }
+  if (page >= keys.size()) return;
+  Probe& probe = probe_.emplace();
+  probe.tier = *e.choice.probe;
+  probe.start.fetch = next_fetch_++;
+  probe.start.first_depth = page;
+  probe.start.deadline_us =
+      static_cast<std::uint32_t>(std::chrono::microseconds(options_.longest_probe).count());
+  probe.start.parent = page == 0 ? cache_.chain_root(id) : keys[page - 1];
+  const auto wanted = keys.subspan(page, std::min<std::size_t>(blocks, keys.size() - page));
+  probe.start.keys.assign(wanted.begin(), wanted.end());
+}
+
+void PrefixFetcher::fill_probe(BlockPlan& plan) {
+  if (!probe_) return;
+  if (!probe_->begun) {
+    probe_->begun = true;
+    probe_->deadline = Clock::now() + options_.longest_probe;
+    plan.starts.push_back(probe_->start);
+    return;
+  }
+  const kvstore::BlockFetchPtr mine = mover_.find(probe_->start.fetch);
+  if (mine == nullptr || mine->finished() || Clock::now() >= probe_->deadline)
+    plan.polls.push_back(probe_->start.fetch);
+}
+
+void PrefixFetcher::settle_probe() {
+  const std::uint64_t each = mover_.payload_bytes() * options_.local_kv_heads;
+  if (const kvstore::BlockFetchPtr mine = mover_.find(probe_->start.fetch); mine != nullptr) {
+    const kvstore::TierShare share = mine->shares()[probe_->tier];
+    if (!mine->finished())  // an idle worker looks late: no more than the deadline counts as waited
+      chooser_.timed_out(probe_->tier, probe_->start.keys.size() * each,
+                         std::chrono::duration<double>(options_.longest_probe).count(), now_s());
+    else if (share.blocks > 0)
+      chooser_.loaded(probe_->tier, share.blocks * mover_.payload_bytes(), share.seconds, now_s());
+  }
+  drops_.push_back(probe_->start.fetch);
+  probe_.reset();
 }
 
 void PrefixFetcher::count(const Entry& e, std::span<const kvstore::HitPiece> pieces) const {
@@ -153,6 +204,7 @@ void PrefixFetcher::fill(BlockPlan& plan) {
   plan.drops.insert(plan.drops.end(), drops_.begin(), drops_.end());
   drops_.clear();
   record_offers(plan.seals);
+  fill_probe(plan);
   for (auto& [id, e] : entries_) {
     if (e.stage == Stage::starting) {
       const std::span<const kvstore::BlockKey> keys = cache_.chain(id);
@@ -178,6 +230,7 @@ void PrefixFetcher::fill(BlockPlan& plan) {
 void PrefixFetcher::polled(const BlockPlan& plan, std::span<const BlockPoll> polls) {
   for (std::size_t i = 0; i < polls.size(); ++i) {
     if (polls[i].finished == 0) continue;
+    if (probe_ && probe_->start.fetch == plan.polls[i]) settle_probe();
     for (auto& [id, e] : entries_)
       if (e.stage == Stage::fetching && e.fetch == plan.polls[i]) settle(e, polls[i]);
   }

@@ -7,12 +7,14 @@
 // One waiting sequence: unknown -> surveying -> (nothing worth it: visible) or starting -> fetching ->
 // staged: visible. Until then it is held back from the scheduler and others run; it never waits longer than
 // the survey's and the fetch's deadline (trap T3), and is asked once (T2). At most `max_fetches` are under
-// way or staged, so waiting requests do not fill memory with blocks that cannot be used yet (T4). Thread: the
-// step thread of rank 0.
+// way or staged, so waiting requests do not fill memory with blocks that cannot be used yet (T4). A tier that
+// is passed over or was held off is read beside the request now and then, by one probe at a time that nobody
+// waits for; else it would never be seen to recover. Thread: the step thread of rank 0.
 
 #include <array>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "kvstore/fetch_chooser.h"
 #include "kvstore/tiered_store.h"
@@ -27,6 +29,7 @@ struct PrefixFetcherOptions {
   std::size_t max_fetches = 16;
   std::chrono::milliseconds survey_deadline{250};
   std::chrono::milliseconds longest_fetch{10'000};
+  std::chrono::milliseconds longest_probe{1'000};
   std::uint32_t local_kv_heads = 1, first_kv_head = 0;
 };
 
@@ -65,6 +68,15 @@ class PrefixFetcher {
     Time began{}, deadline{};
     double waited_s = 0;
   };
+  struct Probe {
+    BlockFetchStart start;
+    std::uint8_t tier = 0;
+    bool begun = false;  // its start is in a plan
+    Time deadline{};
+  };
+  void begin_probe(SequenceId id, const Entry& e, std::span<const kvstore::HitPiece> pieces);
+  void fill_probe(BlockPlan& plan);
+  void settle_probe();
   void begin_survey(SequenceId id, Entry& e, std::uint32_t device_pages);
   void choose(SequenceId id, Entry& e);
   void record_look(SequenceId id, std::uint32_t first_page);
@@ -88,6 +100,7 @@ class PrefixFetcher {
   std::unique_ptr<kvstore::AccessRecorder> accesses_;
   std::map<SequenceId, Entry> entries_;
   std::vector<std::uint32_t> drops_;
+  std::optional<Probe> probe_;
   std::uint32_t next_fetch_ = 1;
   std::size_t held_ = 0, staged_ = 0;  // entries that are surveying, starting or fetching; that are staged
   Time published_{};

@@ -3,67 +3,18 @@
 
 #include <gtest/gtest.h>
 
-#include <condition_variable>
-
-#include "kvstore/memory_tier.h"
 #include "monitoring/metrics.h"
+#include "tests/support/gated_tier.h"
 #include "tests/support/sample_block.h"
 
 namespace leadline::kvstore {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+using tests::GatedTier;
 using tests::sample_block;
 using tests::sample_header;
 using tests::sample_key;
-
-// A memory tier that says it does I/O, with gates before loads and stores.
-class GatedTier final : public Tier {
- public:
-  explicit GatedTier(TierKind kind)
-      : kind_(kind), inner_({std::uint64_t{64} << 20, "s3fifo", {}, unix_now_s}) {}
-  [[nodiscard]] TierKind kind() const override { return kind_; }
-  [[nodiscard]] bool waits() const override { return true; }
-  void get(std::span<const BlockId> ids, std::span<TierRead> reads, TierDeadline deadline) override {
-    pass(loads_open_);
-    gets_ += static_cast<int>(ids.size());
-    inner_.get(ids, reads, deadline);
-  }
-  [[nodiscard]] std::size_t leading(std::span<const BlockId> ids, TierDeadline deadline) override {
-    return inner_.leading(ids, deadline);
-  }
-  PutOutcome put(const BlockPtr& block, TierDeadline deadline) override {
-    pass(stores_open_);
-    return inner_.put(block, deadline);
-  }
-  bool erase(const BlockId& id, TierDeadline deadline) override { return inner_.erase(id, deadline); }
-  [[nodiscard]] TierUsage usage() const override { return inner_.usage(); }
-  [[nodiscard]] TierState state() const override { return TierState::ok; }
-  [[nodiscard]] std::string why() const override { return {}; }
-
-  void open_loads(bool open) { set(loads_open_, open); }
-  void open_stores(bool open) { set(stores_open_, open); }
-  [[nodiscard]] int gets() const { return gets_.load(); }
-
- private:
-  void pass(const bool& gate) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return gate; });
-  }
-  void set(bool& gate, bool open) {
-    {
-      std::lock_guard lock(mutex_);
-      gate = open;
-    }
-    changed_.notify_all();
-  }
-  const TierKind kind_;
-  MemoryTier inner_;
-  std::atomic<int> gets_{0};
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool loads_open_ = true, stores_open_ = true;
-};
 
 BlockDraft draft(int chain, int index, int head = 0, std::size_t bytes = 1024) {
   const BlockPtr sample = sample_block(chain, index, head, bytes);
