@@ -63,7 +63,7 @@ std::vector<std::byte> plain(const StreamShape& shape, std::span<const std::uint
   std::vector<std::byte> out;
   if (shape.bits == 8) {
     out.resize(symbols.size());
-    std::memcpy(out.data(), symbols.data(), symbols.size());
+    if (!symbols.empty()) std::memcpy(out.data(), symbols.data(), symbols.size());  // memcpy takes no null
     return out;
   }
   out.resize((symbols.size() + 1) / 2);
