@@ -53,7 +53,6 @@ struct PlanMoves {  // StepPlan's lists, executed in this order
   std::vector<PageCopy> copies;
   std::vector<BlockSeal> seals;
   std::vector<BlockRestore> restores;
-  [[nodiscard]] bool empty() const { return swap_out.empty() && swap_in.empty() && copies.empty(); }
 };
 
 struct PrefixHit {

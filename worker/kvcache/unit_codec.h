@@ -21,7 +21,7 @@ class UnitCodec {
   static Result<UnitCodec> of(const KvPool& pool, kvstore::Codec codec);
 
   [[nodiscard]] kvstore::Codec codec() const { return codec_; }
-  // None: units are opaque here, encode() leaves them as they are.
+  // None: units are opaque here, only a lossless codec may be used.
   [[nodiscard]] const std::optional<kvstore::UnitFormat>& format() const { return format_; }
   // Goes into every key: the codec's arithmetic and the schedule; "" when lossless.
   [[nodiscard]] static std::string chain_id(kvstore::Codec codec);

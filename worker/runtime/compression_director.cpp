@@ -187,9 +187,13 @@ void CompressionDirector::settle(const StepResult& result, SequenceCache& cache)
     metrics_.compression.observe(static_cast<double>(outcome.us) * 1e-6);
     if (rules_.observe) rules_.observe(outcome);
   }
-  std::size_t compressed = 0;
-  for (const auto& [id, s] : sequences_) compressed += s.done > 0 ? 1 : 0;
-  metrics_.compressed_sequences.set(static_cast<double>(compressed));
+  if (!result.compressed.empty()) count_compressed();
+}
+
+void CompressionDirector::count_compressed() const {
+  const auto n =
+      std::count_if(sequences_.begin(), sequences_.end(), [](const auto& s) { return s.second.done > 0; });
+  metrics_.compressed_sequences.set(static_cast<double>(n));
 }
 
 void CompressionDirector::drop(SequenceId id) {
@@ -197,10 +201,13 @@ void CompressionDirector::drop(SequenceId id) {
   if (it == sequences_.end()) return;
   it->second.done = 0;
   forget_.push_back(id);
+  count_compressed();
 }
 
 void CompressionDirector::remove(SequenceId id) {
-  if (sequences_.erase(id) > 0) forget_.push_back(id);
+  if (sequences_.erase(id) == 0) return;
+  forget_.push_back(id);
+  count_compressed();
 }
 
 }  // namespace leadline::worker

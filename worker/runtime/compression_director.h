@@ -56,7 +56,6 @@ class CompressionDirector {
   // From now on the sequence is compressed so. `prompt` as at acceptance.
   void add(SequenceId id, CompressionParams params, std::span<const std::int32_t> prompt);
   [[nodiscard]] CacheRules cache_rules(SequenceId id) const;
-  [[nodiscard]] bool manages(SequenceId id) const { return sequences_.contains(id); }
   // Tokens of `run` that may run now, so that none sees other slots than its position says.
   [[nodiscard]] std::uint32_t cut(SequenceId id, std::uint32_t computed, std::uint32_t run) const;
   // The same of a round, whose drafts come after one row: fewer, or none.
@@ -87,6 +86,7 @@ class CompressionDirector {
   [[nodiscard]] const CompressionMethod& method_of(const State& s) const {
     return compression_methods()[s.params.method];
   }
+  void count_compressed() const;
   void ask_task(std::span<const std::int32_t> prompt, CompressionParams& params) const;
   [[nodiscard]] std::optional<CompressSpan> due(const State& s, std::uint32_t computed) const;
 

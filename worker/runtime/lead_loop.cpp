@@ -92,8 +92,7 @@ Result<void> LeadLoop::run() {
         limits_.scheduler);
     const StepPlan next = plan(schedule);
     parts_.metrics.step[StepStage::plan].observe(seconds_between(planning, std::chrono::steady_clock::now()));
-    if (next.sequences.empty() && next.compress.empty() && next.swap_out.empty() && next.swap_in.empty() &&
-        next.quantise.empty() && next.copies.empty() && next.blocks.empty()) {
+    if (next.empty()) {
       take_inbox(milliseconds(5));  // nothing fits now: a cancel or a deadline changes that
       continue;
     }

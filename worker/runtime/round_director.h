@@ -79,10 +79,10 @@ class RoundDirector final : public DraftChooser {
   [[nodiscard]] bool wants_round_probe(const Sequence& sequence);
   // A plain step of a sequence that may draft gave a token.
   void saw_plain(const Sequence& sequence, std::span<const float> logits, std::int32_t token);
-  void end_step(const StepAccount& step);
   // The same where the reading was made on a device; without wants_probe it may be left out.
   void saw_plain(const Sequence& sequence, const policy::ProbeReading& reading);
   [[nodiscard]] bool wants_probe(const Sequence& sequence);
+  void end_step(const StepAccount& step);
   [[nodiscard]] SpeculationCounts counts(SequenceId id) const;
   void forget(SequenceId id) { rounds_.erase(id); }
 

@@ -89,7 +89,6 @@ class StepExecutor {
   KvPool& pool_;
   const PageGeometry geometry_;
   Compressor* const compressor_;
-  std::unique_ptr<std::byte[]> host_;  // (host_pages, units_per_page, unit_bytes), touched only when used
   BlockMover* mover_ = nullptr;
   const UnitCodec* codec_ = nullptr;
   transport::Communicator* ranks_ = nullptr;

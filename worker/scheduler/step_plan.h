@@ -66,6 +66,11 @@ struct StepPlan {
   std::vector<SequenceId> forget;      // ended or to be computed again: what ranks keep of them goes
   std::vector<CompressStep> compress;  // in order, a sequence's parts as they follow in its text
   std::vector<SequenceStep> sequences;
+  // Nothing to execute. What only forgets is executed: its list is in no later plan.
+  [[nodiscard]] bool empty() const {
+    return quantise.empty() && swap_out.empty() && swap_in.empty() && copies.empty() && blocks.empty() &&
+           forget.empty() && compress.empty() && sequences.empty();
+  }
   friend bool operator==(const StepPlan&, const StepPlan&) = default;
 };
 

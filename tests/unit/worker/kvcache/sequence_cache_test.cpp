@@ -251,7 +251,7 @@ TEST_F(SequenceCacheTest, SwapNeedsHostSlotsAndRefusesWholly) {
   start(kA, tokens(100));  // 7 pages, 6 slots
   EXPECT_FALSE(cache_.swap_out(kA));
   EXPECT_FALSE(cache_.swapped(kA));
-  EXPECT_TRUE(cache_.take_moves().empty());
+  EXPECT_TRUE(cache_.take_moves().swap_out.empty());
   EXPECT_EQ(cache_.usage().host_free, 6U);
   ASSERT_TRUE(step(kA, tokens(101), 1));
 }

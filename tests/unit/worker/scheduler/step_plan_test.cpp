@@ -66,6 +66,23 @@ TEST(StepPlan, RoundTrips) {
   }
 }
 
+// A plan that is empty is never sent; what it says would be lost.
+TEST(StepPlan, WhateverAPlanSaysItIsNotEmpty) {
+  EXPECT_TRUE(StepPlan{}.empty());
+  const StepPlan all = example();
+  for (const auto list : {&StepPlan::swap_out, &StepPlan::swap_in}) {
+    StepPlan one;
+    one.*list = all.*list;
+    EXPECT_FALSE(one.empty());
+  }
+  EXPECT_FALSE(StepPlan{.quantise = all.quantise}.empty());
+  EXPECT_FALSE(StepPlan{.copies = all.copies}.empty());
+  EXPECT_FALSE(StepPlan{.blocks = all.blocks}.empty());
+  EXPECT_FALSE(StepPlan{.forget = all.forget}.empty());
+  EXPECT_FALSE(StepPlan{.compress = all.compress}.empty());
+  EXPECT_FALSE(StepPlan{.sequences = all.sequences}.empty());
+}
+
 TEST(StepPlan, EveryPrefixIsRefused) {
   const std::vector<std::byte> bytes = to_bytes(example());
   for (std::size_t n = 0; n < bytes.size(); ++n) {
