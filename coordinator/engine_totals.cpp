@@ -1,6 +1,5 @@
 #include "coordinator/engine_totals.h"
 
-#include <algorithm>
 #include <cstdlib>
 
 namespace leadline::coordinator {
@@ -16,13 +15,12 @@ void EngineTotals::add_tokens(std::span<const transport::SampledToken> tokens) {
 void EngineTotals::add_end(const GenerationResult& result) {
   drafted_tokens += result.drafted_tokens;
   accepted_tokens += result.accepted_tokens;
-  const std::uint64_t lower =
-      std::uint64_t{result.cached_memory_tokens} + result.cached_disk_tokens + result.cached_redis_tokens;
   prompt_tokens += result.prompt_tokens;
-  device_tokens += result.cached_tokens - std::min<std::uint64_t>(lower, result.cached_tokens);
-  memory_tokens += result.cached_memory_tokens;
-  disk_tokens += result.cached_disk_tokens;
-  redis_tokens += result.cached_redis_tokens;
+  const auto [device, memory, disk, redis] = result.cached_from();
+  device_tokens += device;
+  memory_tokens += memory;
+  disk_tokens += disk;
+  redis_tokens += redis;
 }
 
 }  // namespace leadline::coordinator

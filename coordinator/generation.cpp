@@ -1,10 +1,19 @@
 #include "coordinator/generation.h"
 
+#include <algorithm>
+
 #include "monitoring/check.h"
 
 namespace leadline::coordinator {
 
 using transport::FinishReason;
+
+std::array<std::uint32_t, transport::kKvSources> GenerationResult::cached_from() const {
+  using transport::KvSource;
+  const std::uint32_t memory = kv.tokens_from(KvSource::memory), disk = kv.tokens_from(KvSource::disk),
+                      redis = kv.tokens_from(KvSource::redis);
+  return {cached_tokens - std::min(memory + disk + redis, cached_tokens), memory, disk, redis};
+}
 
 Generation::Generation(GenerationSpec spec, const Tokenizer& tokenizer)
     : spec_(std::move(spec)), decoder_(tokenizer, spec_.stops, spec_.skip_special_tokens) {
@@ -100,9 +109,6 @@ Generation::PlacementEnd Generation::on_finish(const transport::Finish& finish,
                                                std::uint32_t max_placements) {
   if (ended()) return {};
   result_.cached_tokens = finish.cached_tokens;
-  result_.cached_memory_tokens = finish.cached_memory_tokens;
-  result_.cached_disk_tokens = finish.cached_disk_tokens;
-  result_.cached_redis_tokens = finish.cached_redis_tokens;
   result_.kv = finish.kv;
   result_.speculation_rounds += finish.speculation_rounds;
   result_.drafted_tokens += finish.drafted_tokens;

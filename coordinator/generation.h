@@ -5,6 +5,7 @@
 // what was delivered, in order, none twice; after a stop nothing is added; a lost worker continues from
 // tokens() with the same seed and positions; at most one continuation after tokens were delivered.
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -35,13 +36,14 @@ struct GenerationResult {
   Error error;                             // when outcome is neither stop nor length
   std::optional<std::size_t> stop_string;  // index in GenerationSpec::stops
   transport::TokenId stop_token = -1;
-  std::uint32_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0;  // generated: delivered only
-  std::uint32_t cached_memory_tokens = 0, cached_disk_tokens = 0,
-                cached_redis_tokens = 0;                                          // of cached_tokens
+  std::uint32_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0;       // generated: delivered only
   transport::KvStory kv;                                                          // of the last placement
   std::uint32_t speculation_rounds = 0, drafted_tokens = 0, accepted_tokens = 0;  // over all placements
   std::uint32_t preemptions = 0, continuations = 0;
   std::uint64_t queue_us = 0, prefill_us = 0, decode_us = 0;  // the worker's, of the last placement
+
+  // cached_tokens by where their KV came from; index: KvSource.
+  std::array<std::uint32_t, transport::kKvSources> cached_from() const;
 };
 
 class Generation {

@@ -53,14 +53,10 @@ Json usage(const ResponseTotals& totals) {
   out["prompt_tokens"] = totals.prompt_tokens;
   out["completion_tokens"] = totals.generated_tokens;
   out["total_tokens"] = totals.prompt_tokens + totals.generated_tokens;
-  const std::uint64_t lower =
-      totals.cached_memory_tokens + totals.cached_disk_tokens + totals.cached_redis_tokens;
-  out["prompt_tokens_details"] = {{"cached_tokens", totals.cached_tokens},
-                                  {"cached_by_tier",
-                                   {{"device", totals.cached_tokens - std::min(lower, totals.cached_tokens)},
-                                    {"memory", totals.cached_memory_tokens},
-                                    {"disk", totals.cached_disk_tokens},
-                                    {"redis", totals.cached_redis_tokens}}}};
+  const auto& [device, memory, disk, redis] = totals.cached_from;
+  out["prompt_tokens_details"] = {
+      {"cached_tokens", totals.cached_tokens},
+      {"cached_by_tier", {{"device", device}, {"memory", memory}, {"disk", disk}, {"redis", redis}}}};
   out["speculation"] = {{"rounds", totals.speculation_rounds},
                         {"drafted", totals.drafted_tokens},
                         {"accepted", totals.accepted_tokens}};
@@ -106,9 +102,8 @@ ResponseTotals total_up(const std::vector<ChoiceState>& choices, std::uint32_t n
     if (i % n == 0) {  // the first choice of each prompt stands for the prompt
       totals.prompt_tokens += r.prompt_tokens;
       totals.cached_tokens += r.cached_tokens;
-      totals.cached_memory_tokens += r.cached_memory_tokens;
-      totals.cached_disk_tokens += r.cached_disk_tokens;
-      totals.cached_redis_tokens += r.cached_redis_tokens;
+      const auto from = r.cached_from();
+      for (std::size_t s = 0; s < from.size(); ++s) totals.cached_from[s] += from[s];
     }
     totals.speculation_rounds += r.speculation_rounds;
     totals.drafted_tokens += r.drafted_tokens;

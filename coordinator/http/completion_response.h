@@ -3,6 +3,7 @@
 // values. No state of a generation lives here beyond the text offsets that the completions logprobs need.
 // Thread: one owner.
 
+#include <array>
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -29,7 +30,7 @@ struct ChoiceState {  // of one choice, as the answer grows
 
 struct ResponseTotals {
   std::uint64_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0;
-  std::uint64_t cached_memory_tokens = 0, cached_disk_tokens = 0, cached_redis_tokens = 0;
+  std::array<std::uint64_t, transport::kKvSources> cached_from{};  // cached_tokens; index: KvSource
   std::uint64_t speculation_rounds = 0, drafted_tokens = 0, accepted_tokens = 0;
   std::uint32_t preemptions = 0, continuations = 0;
   double queue_ms = 0, prefill_ms = 0, decode_ms = 0, total_ms = 0;

@@ -162,7 +162,8 @@ TEST(CompressionChains, SnapshotsShareThePromptWithExactRequests) {
   EXPECT_EQ(first.finish.cached_tokens, 0U);
   flush_device(worker, kFlushTokens);
   const Answer answer = worker.run({turn_of(prompt, exact)}).front();
-  EXPECT_EQ(answer.finish.cached_memory_tokens, 688U);  // whole pages before the last prompt token
+  EXPECT_EQ(answer.finish.kv.tokens_from(transport::KvSource::memory),
+            688U);  // whole pages before the last prompt token
   HarnessOptions plain;
   plain.prefix_cache = false;
   WorkerHarness reference(plain);

@@ -119,7 +119,8 @@ TEST_P(Lossy, WhetherPagesWereEvictedOrNot) {
       for (Generate& g : requests()) {
         answers.push_back(worker.run({std::move(g)}).front());
         worker.wait_stored();
-        from_tiers += answers.back().finish.cached_memory_tokens + answers.back().finish.cached_disk_tokens;
+        from_tiers += answers.back().finish.kv.tokens_from(transport::KvSource::memory) +
+                      answers.back().finish.kv.tokens_from(transport::KvSource::disk);
       }
       expect_same(answers, baseline(GetParam()));
     }

@@ -269,7 +269,7 @@ TEST(Speculation, DraftRanksAfterBlocksCameBack) {
   const std::vector<Answer> again = worker.run(all_requests());
   expect_same(again, plain());
   std::uint32_t from_memory = 0;
-  for (const Answer& answer : again) from_memory += answer.finish.cached_memory_tokens;
+  for (const Answer& answer : again) from_memory += answer.finish.kv.tokens_from(transport::KvSource::memory);
   std::printf("%u prompt tokens came from the memory tier\n", from_memory);
 }
 

@@ -67,8 +67,8 @@ TEST(WorkerStore, TurnsOverDiskSurviveRestartsAndOtherRankCounts) {
   });
   expect_same(c, fresh(2));
   EXPECT_GT(cached(c).disk, 300U) << "it must have come from disk";
-  EXPECT_EQ(c.answers[1].finish.cached_tokens, c.answers[1].finish.cached_disk_tokens);
-  EXPECT_GT(c.answers[1].finish.cached_disk_tokens, 140U);
+  EXPECT_EQ(c.answers[1].finish.cached_tokens, c.answers[1].finish.kv.tokens_from(transport::KvSource::disk));
+  EXPECT_GT(c.answers[1].finish.kv.tokens_from(transport::KvSource::disk), 140U);
 }
 
 TEST(WorkerStore, T1_AFullBatchOfChatsSpillsAndReturns) {
@@ -108,7 +108,8 @@ TEST(WorkerStore, T1_AFullBatchOfChatsSpillsAndReturns) {
       for (std::size_t t = 0; t < want[i].tokens.size(); ++t)
         ASSERT_TRUE(got.tokens[t] == want[i].tokens[t])
             << "round " << round << " chat " << i << " token " << t;
-      from_tiers += got.finish.cached_memory_tokens + got.finish.cached_disk_tokens;
+      from_tiers += got.finish.kv.tokens_from(transport::KvSource::memory) +
+                    got.finish.kv.tokens_from(transport::KvSource::disk);
       for (const auto& token : want[i].tokens) again[i].push_back(token.token);
       const auto more = sample_prompt(static_cast<int>(900 + 10 * static_cast<std::size_t>(round) + i), 20);
       again[i].insert(again[i].end(), more.begin(), more.end());
@@ -194,7 +195,7 @@ TEST(WorkerStore, T4_ManyWaitingHitsDoNotStarveThoseThatRun) {
     ASSERT_EQ(first[i].tokens.size(), second[i].tokens.size());
     for (std::size_t t = 0; t < first[i].tokens.size(); ++t)
       ASSERT_TRUE(first[i].tokens[t] == second[i].tokens[t]) << "request " << i << " token " << t;
-    returned += second[i].finish.cached_memory_tokens > 0;
+    returned += second[i].finish.kv.tokens_from(transport::KvSource::memory) > 0;
   }
   EXPECT_GT(returned, 20U);
 }
@@ -235,7 +236,7 @@ TEST(WorkerStore, AnotherTenantFindsNothing) {
   const Answer other = worker.run({guess}).front();
   EXPECT_EQ(other.finish.cached_tokens, 0U) << "the same tokens of another tenant";
   flush_device(worker);
-  EXPECT_GT(worker.run({mine}).front().finish.cached_memory_tokens, 100U);
+  EXPECT_GT(worker.run({mine}).front().finish.kv.tokens_from(transport::KvSource::memory), 100U);
 }
 
 TEST(WorkerStore, WhatMayNotBeStoredIsNot) {
@@ -259,7 +260,7 @@ TEST(WorkerStore, AHitEndsBeforeTheLastPromptToken) {
   const Answer first = worker.run({g}).front();
   flush_device(worker);
   const Answer second = worker.run({g}).front();
-  EXPECT_EQ(second.finish.cached_memory_tokens, 144U);
+  EXPECT_EQ(second.finish.kv.tokens_from(transport::KvSource::memory), 144U);
   ASSERT_EQ(first.tokens.size(), second.tokens.size());
   for (std::size_t t = 0; t < first.tokens.size(); ++t) EXPECT_TRUE(first.tokens[t] == second.tokens[t]);
 }

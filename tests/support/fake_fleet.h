@@ -85,8 +85,6 @@ class FakeLink final : public WorkerLink {
     finish.reason = reason;
     finish.prompt_tokens = static_cast<std::uint32_t>(entry.message.prompt.size());
     finish.cached_tokens = usage.cached_tokens;
-    finish.cached_memory_tokens = usage.cached_memory_tokens;
-    finish.cached_disk_tokens = usage.cached_disk_tokens;
     finish.kv = usage.kv;
     finish.speculation_rounds = usage.speculation_rounds;
     finish.drafted_tokens = usage.drafted_tokens;

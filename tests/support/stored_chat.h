@@ -80,9 +80,9 @@ struct Cached {
 inline Cached cached(const Chat& c) {
   Cached sum;
   for (const Answer& a : c.answers) {
-    sum.memory += a.finish.cached_memory_tokens;
-    sum.disk += a.finish.cached_disk_tokens;
-    sum.redis += a.finish.cached_redis_tokens;
+    sum.memory += a.finish.kv.tokens_from(transport::KvSource::memory);
+    sum.disk += a.finish.kv.tokens_from(transport::KvSource::disk);
+    sum.redis += a.finish.kv.tokens_from(transport::KvSource::redis);
   }
   return sum;
 }

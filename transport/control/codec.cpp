@@ -333,9 +333,6 @@ pb::Finish to_wire(const Finish& m) {
   w.set_speculation_rounds(m.speculation_rounds);
   w.set_drafted_tokens(m.drafted_tokens);
   w.set_accepted_tokens(m.accepted_tokens);
-  w.set_cached_memory_tokens(m.cached_memory_tokens);
-  w.set_cached_disk_tokens(m.cached_disk_tokens);
-  w.set_cached_redis_tokens(m.cached_redis_tokens);
   if (m.kv != KvStory{}) put_story(m.kv, *w.mutable_kv());
   return w;
 }
@@ -355,9 +352,6 @@ Result<Finish> from_wire(const pb::Finish& w) {
   m.speculation_rounds = w.speculation_rounds();
   m.drafted_tokens = w.drafted_tokens();
   m.accepted_tokens = w.accepted_tokens();
-  m.cached_memory_tokens = w.cached_memory_tokens();
-  m.cached_disk_tokens = w.cached_disk_tokens();
-  m.cached_redis_tokens = w.cached_redis_tokens();
   auto story = get_story(w.kv());
   if (!story) return tl::unexpected(story.error());
   m.kv = std::move(*story);

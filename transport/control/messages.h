@@ -16,7 +16,7 @@
 
 namespace leadline::transport {
 
-inline constexpr std::uint32_t kProtocolVersion = 2;
+inline constexpr std::uint32_t kProtocolVersion = 3;
 
 // What a request asks of sampling. Defaults are greedy-free "model's own": the coordinator fills every field.
 struct SamplingSpec {
@@ -169,8 +169,6 @@ struct Finish {
   std::uint64_t prefill_us = 0;  // first scheduled -> first token
   std::uint64_t decode_us = 0;   // first token -> last token
   std::uint32_t speculation_rounds = 0, drafted_tokens = 0, accepted_tokens = 0;
-  std::uint32_t cached_memory_tokens = 0, cached_disk_tokens = 0,
-                cached_redis_tokens = 0;  // of cached_tokens
   KvStory kv;
   friend bool operator==(const Finish&, const Finish&) = default;
 };

@@ -501,9 +501,6 @@ void LeadLoop::finish(SequenceId id, FinishReason reason, std::string message, s
   finish.prompt_tokens = sequence.prompt_tokens;
   finish.cached_tokens = sequence.cached_tokens;
   finish.kv = sequence.kv_story;
-  finish.cached_memory_tokens = finish.kv.tokens_from(transport::KvSource::memory);
-  finish.cached_disk_tokens = finish.kv.tokens_from(transport::KvSource::disk);
-  finish.cached_redis_tokens = finish.kv.tokens_from(transport::KvSource::redis);
   finish.generated_tokens = sequence.generated() - sequence.resumed_tokens;
   finish.preemptions = sequence.preemptions;
   const SpeculationCounts speculation = director_.counts(id);

@@ -48,8 +48,7 @@ class CompletionHandlerTest : public ::testing::Test {
 TEST_F(CompletionHandlerTest, WholeChatHasOpenAiShape) {
   transport::Finish& usage = c.fleet.add().usage;
   usage.cached_tokens = 3;
-  usage.cached_memory_tokens = 1;
-  usage.cached_disk_tokens = 2;
+  usage.kv.runs = {{transport::KvSource::memory, 1}, {transport::KvSource::disk, 2}};
   usage.speculation_rounds = 4;
   usage.drafted_tokens = 9;
   usage.accepted_tokens = 7;
@@ -75,7 +74,7 @@ TEST_F(CompletionHandlerTest, WholeChatHasOpenAiShape) {
 TEST_F(CompletionHandlerTest, WhatWorkersSaidOfDepthAndTiersReachesTheStatus) {
   transport::Finish& usage = c.fleet.add().usage;
   usage.cached_tokens = 3;  // of a prompt of 6
-  usage.cached_memory_tokens = 2;
+  usage.kv.runs = {{transport::KvSource::device, 1}, {transport::KvSource::memory, 2}};
   usage.drafted_tokens = 8;
   usage.accepted_tokens = 6;
   auto exchange = chat(chat_body());

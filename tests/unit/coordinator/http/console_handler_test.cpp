@@ -100,8 +100,8 @@ TEST(StatusHandlerTest, TellsDepthAndTiersOnceTheyHappened) {
   result.accepted_tokens = 6;
   result.prompt_tokens = 20;
   result.cached_tokens = 16;
-  result.cached_memory_tokens = 10;
-  result.cached_redis_tokens = 1;
+  result.kv.runs = {
+      {transport::KvSource::device, 5}, {transport::KvSource::memory, 10}, {transport::KvSource::redis, 1}};
   totals.add_end(result);
   const transport::SampledToken tokens[] = {{1, 0, {}, 4}, {2, 0, {}, -8}, {3, 0, {}, 0}};
   totals.add_tokens(tokens);

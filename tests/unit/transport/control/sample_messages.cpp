@@ -56,7 +56,7 @@ std::vector<std::pair<std::string, Message>> sample_messages() {
       TokenBatch{RequestId(7), 2, {{11, -0.25F, {{11, -0.25F}, {12, -1.5F}}, 4}, {12, -3.0F, {}, -6}}});
   all.emplace_back(
       "finish",
-      Finish{RequestId(7), FinishReason::stop, "", 2, 6, 4, 3, 1, 10, 20, 30, 5, 14, 8, 1, 2, 3,
+      Finish{RequestId(7), FinishReason::stop, "", 2, 6, 4, 3, 1, 10, 20, 30, 5, 14, 8,
              KvStory{{{KvSource::device, 1}, {KvSource::redis, 3}}, {{{}, {}, {4096, 70}}}, 90, 80, 400, 5}});
   all.emplace_back("status",
                    Status{WorkerPhase::ready, 47'000'000, 47'000'000, 3, 2, 900, 17, 512, 123'456, 8});
