@@ -55,6 +55,8 @@ class TimedBackend final : public worker::Backend {
                                                              worker::DType format, int slices) override {
     return inner_.pack(parts, format, slices);
   }
+  void begin_step(const worker::StepRows& rows) override { inner_.begin_step(rows); }
+  void end_step() override { inner_.end_step(); }
   void embed(const worker::WeightPart& table, std::span<const std::int32_t> ids,
              worker::FloatMatrix out) override;
   void rms_norm(worker::ConstFloatMatrix x, std::span<const float> weight, float eps,

@@ -72,11 +72,13 @@ Result<std::unique_ptr<KvPool>> CpuBackend::allocate_kv(std::uint32_t units, std
 
 Result<std::unique_ptr<PackedMatrix>> CpuBackend::pack(std::span<const WeightPart> parts, DType format,
                                                        int slices) {
+  const OwnerHold hold(pool_);
   return PackedWeights::pack(parts, format, slices, kernels_, pool_);
 }
 
 Result<std::unique_ptr<PackedMatrix>> CpuBackend::restore(const PackedShape& shape, std::int64_t bytes,
                                                           const PackedReader& read) {
+  const OwnerHold hold(pool_);
   return PackedWeights::restore(shape, bytes, read, kernels_, pool_);
 }
 

@@ -30,6 +30,8 @@ class CpuBackend final : public Backend {
                                              int slices) override;
   Result<std::unique_ptr<PackedMatrix>> restore(const PackedShape& shape, std::int64_t bytes,
                                                 const PackedReader& read) override;
+  void begin_step(const StepRows&) override { pool_.hold_owner(); }
+  void end_step() override { pool_.release_owner(); }
   void embed(const WeightPart& table, std::span<const std::int32_t> ids, FloatMatrix out) override;
   void rms_norm(ConstFloatMatrix x, std::span<const float> weight, float eps, FloatMatrix out) override;
   void linear(ConstFloatMatrix x, const PackedMatrix& w, std::span<const float> bias,

@@ -19,11 +19,11 @@ void pause_core() {
 #endif
 }
 
-void pin(std::thread& thread, int core) {
+bool pin(pthread_t thread, int core) {  // only a hint: failing is harmless
   cpu_set_t set;
   CPU_ZERO(&set);
   CPU_SET(core, &set);
-  (void)pthread_setaffinity_np(thread.native_handle(), sizeof set, &set);  // only a hint: failing is harmless
+  return pthread_setaffinity_np(thread, sizeof set, &set) == 0;
 }
 
 }  // namespace
@@ -31,10 +31,11 @@ void pin(std::thread& thread, int core) {
 ThreadPool::ThreadPool(const ThreadPoolOptions& options)
     : threads_(options.threads), spins_(options.may_spin ? kSpins : 0) {
   LEADLINE_CHECK(threads_ >= 1 && threads_ <= 256, "threads out of range");
+  if (threads_ > 1 && !options.cores.empty()) owner_core_ = options.cores[0];
   for (int t = 1; t < threads_; ++t) {
     workers_.emplace_back([this, t] { work(t); });
     const auto place = static_cast<std::size_t>(t);
-    if (place < options.cores.size()) pin(workers_.back(), options.cores[place]);
+    if (place < options.cores.size()) (void)pin(workers_.back().native_handle(), options.cores[place]);
   }
 }
 
@@ -43,6 +44,18 @@ ThreadPool::~ThreadPool() {
   call_.fetch_add(1, std::memory_order_release);
   call_.notify_all();
   for (std::thread& w : workers_) w.join();
+}
+
+void ThreadPool::hold_owner() {
+  if (owner_core_ < 0 || held_) return;
+  const pthread_t self = pthread_self();
+  held_ = pthread_getaffinity_np(self, sizeof owner_was_, &owner_was_) == 0 && pin(self, owner_core_);
+}
+
+void ThreadPool::release_owner() {
+  if (!held_) return;
+  held_ = false;
+  (void)pthread_setaffinity_np(pthread_self(), sizeof owner_was_, &owner_was_);
 }
 
 void ThreadPool::run_shares(Share share, void* context) {

@@ -5,6 +5,8 @@
 // workers spin for a moment, then sleep in a futex, so an idle pool uses no CPU. With more threads than cores
 // they don't spin at all.
 
+#include <sched.h>
+
 #include <atomic>
 #include <cstdint>
 #include <thread>
@@ -14,7 +16,7 @@ namespace leadline::worker::cpu {
 
 struct ThreadPoolOptions {
   int threads = 1;         // the owner included; 1..256
-  std::vector<int> cores;  // of thread 0, 1, ...: workers are pinned to theirs; empty: not pinned
+  std::vector<int> cores;  // of thread 0, 1, ...: all are pinned, the owner while it is held; empty: none
   bool may_spin = true;    // false when threads outnumber cores
 };
 
@@ -26,6 +28,11 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   [[nodiscard]] int threads() const { return threads_; }
+
+  // The owner stays on its core until release_owner(): a step long, as threads that it starts inherit where
+  // it may run. Else the scheduler lets it spin on a worker's core, each waiting for the other to leave it.
+  void hold_owner();
+  void release_owner();
 
   // body(thread, begin, end) for every thread's share of [0, count): share t is [count*t/T, count*(t+1)/T).
   // Returns when all are done. REQUIRES: body does not call run().
@@ -71,6 +78,10 @@ class ThreadPool {
   // Constant after construction.
   int threads_;
   int spins_;
+  int owner_core_ = -1;  // -1: not pinned
+  // The owner's.
+  bool held_ = false;
+  cpu_set_t owner_was_{};  // where it may run when it is not held
   // Written by the owner before call_ is advanced, read by workers after.
   Share share_ = nullptr;
   void* context_ = nullptr;
@@ -80,6 +91,18 @@ class ThreadPool {
   alignas(64) std::atomic<std::int32_t> busy_{0};
 
   std::vector<std::thread> workers_;
+};
+
+// Holds the owner for a scope.
+class OwnerHold {
+ public:
+  explicit OwnerHold(ThreadPool& pool) : pool_(pool) { pool_.hold_owner(); }
+  ~OwnerHold() { pool_.release_owner(); }
+  OwnerHold(const OwnerHold&) = delete;
+  OwnerHold& operator=(const OwnerHold&) = delete;
+
+ private:
+  ThreadPool& pool_;
 };
 
 }  // namespace leadline::worker::cpu

@@ -48,6 +48,35 @@ TEST(ThreadPool, SharesDependOnTheCountsAlone) {
   }
 }
 
+std::vector<int> cores_of_this_thread() {
+  cpu_set_t set;
+  std::vector<int> cores;
+  if (pthread_getaffinity_np(pthread_self(), sizeof set, &set) != 0) return cores;
+  for (int core = 0; core < CPU_SETSIZE; ++core)
+    if (CPU_ISSET(core, &set)) cores.push_back(core);
+  return cores;
+}
+
+TEST(ThreadPool, TheOwnerStaysOnItsCoreWhileHeldAndIsLetGo) {
+  const std::vector<int> before = cores_of_this_thread();
+  ASSERT_FALSE(before.empty());
+  ThreadPool pool({2, {before.back(), before.front()}, true});
+  {
+    const OwnerHold hold(pool);
+    EXPECT_EQ(cores_of_this_thread(), std::vector<int>{before.back()});
+    std::vector<int> other;
+    pool.run(2, [&](int thread, std::int64_t, std::int64_t) {
+      if (thread == 1) other = cores_of_this_thread();
+    });
+    EXPECT_EQ(other, std::vector<int>{before.front()});
+    pool.hold_owner();  // once more changes nothing
+  }
+  EXPECT_EQ(cores_of_this_thread(), before);
+  ThreadPool alone({1, {before.back()}, true});
+  const OwnerHold hold(alone);
+  EXPECT_EQ(cores_of_this_thread(), before) << "one thread is in nobody's way";
+}
+
 // Not a timing: CPU time used by the whole process while every pool thread has nothing to do.
 TEST(ThreadPool, AnIdlePoolSleeps) {
   ThreadPool pool({4, {}, true});
