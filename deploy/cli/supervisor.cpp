@@ -24,6 +24,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kTick{50};       // how late an end or a restart may be noticed
 constexpr std::chrono::milliseconds kAskEvery{200};  // between looks at loading
+constexpr std::chrono::milliseconds kAskSoon{5};     // when all listen: the link is made in a moment
+constexpr int kSoonAsks = 400;
 constexpr int kInsisted = 130;
 
 int make_signal_fd() {
@@ -150,12 +152,19 @@ class Supervisor {
     return std::none_of(services_.begin(), services_.end(), [](const auto& s) { return s->is_running(); });
   }
 
+  bool all_listen() const {
+    return std::all_of(services_.begin(), services_.end(), [](const auto& s) { return s->is_up(); });
+  }
+
   void wait_for_events() {
     std::vector<pollfd> polled = {{signals_, POLLIN, 0}};
     for (const auto& service : services_) {
       if (service->output_fd() >= 0) polled.push_back({service->output_fd(), POLLIN, 0});
     }
-    (void)poll(polled.data(), polled.size(), static_cast<int>(kTick.count()));
+    const bool soon = !ready_ && soon_asks_ > 0 && all_listen();
+    if (soon) --soon_asks_;
+    if (soon) next_ask_ = {};
+    (void)poll(polled.data(), polled.size(), static_cast<int>((soon ? kAskSoon : kTick).count()));
   }
 
   void look_at_loading(Clock::time_point now) {
@@ -217,7 +226,7 @@ class Supervisor {
   std::vector<std::unique_ptr<Service>> services_;  // the workers, then the coordinator
   ProgressLine progress_;
   bool ready_ = false, stopping_ = false, workers_asked_ = false;
-  int status_ = 0;
+  int status_ = 0, soon_asks_ = kSoonAsks;
   Clock::time_point next_ask_{}, stop_deadline_ = Clock::time_point::max();
 };
 

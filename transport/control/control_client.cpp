@@ -1,11 +1,13 @@
 #include "transport/control/control_client.h"
 
 #include <algorithm>
+#include <bit>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <optional>
 #include <random>
 
 #include "monitoring/log.h"
@@ -47,7 +49,7 @@ class Core : public std::enable_shared_from_this<Core> {
   void shake_hands();
   void hear_handshake(const Message& message);
   void open_link(const Welcome& welcome);
-  void attempt_failed(const Error& why);
+  void attempt_failed(const Error& why, bool nobody_listens = false);
   void link_ended(const Error& why);
   void dial_later();
   void end_attempt();
@@ -65,6 +67,7 @@ class Core : public std::enable_shared_from_this<Core> {
   std::uint64_t attempt_ = 0;  // callbacks of an older attempt are ignored
   int failures_ = 0;           // since the last link that stood for a while
   std::chrono::steady_clock::time_point link_since_;
+  std::optional<std::chrono::steady_clock::time_point> refused_since_;  // no connection was made since
   bool connected_ = false, stopped_ = false;
 };
 
@@ -88,7 +91,9 @@ void Core::dial() {
         self->socket_ = tcp::socket(self->io_);
         asio::async_connect(self->socket_, found, [self, attempt](error_code refused, const tcp::endpoint&) {
           if (attempt != self->attempt_ || self->stopped_) return;
-          if (refused) return self->attempt_failed({Errc::io, "connect: " + refused.message()});
+          if (refused)
+            return self->attempt_failed({Errc::io, "connect: " + refused.message()},
+                                        refused == asio::error::connection_refused);
           self->shake_hands();
         });
       });
@@ -127,6 +132,7 @@ void Core::hear_handshake(const Message& message) {
 void Core::open_link(const Welcome& welcome) {
   limit_.cancel();
   connected_ = true;
+  refused_since_.reset();
   link_since_ = std::chrono::steady_clock::now();
   channel_->end_handshake();
   ChannelHandlers handlers;
@@ -154,12 +160,16 @@ void Core::end_attempt() {
   channel_.reset();
 }
 
-void Core::attempt_failed(const Error& why) {
+void Core::attempt_failed(const Error& why, bool nobody_listens) {
   end_attempt();
   if (stopped_) return;
+  if (!nobody_listens)
+    refused_since_.reset();
+  else if (!refused_since_)
+    refused_since_ = std::chrono::steady_clock::now();
   ++failures_;
-  // The first failure and then every 16th: a worker that is down must not fill the log.
-  if (failures_ % 16 == 1) {
+  // The 1st, 2nd, 4th, 8th ... failure: a worker that is down must not fill the log.
+  if (std::has_single_bit(static_cast<unsigned>(failures_))) {
     monitoring::log_warn("control_dial_failed",
                          {{"worker", options_.address}, {"reason", why.message}, {"attempt", failures_}});
   }
@@ -183,8 +193,14 @@ void Core::link_ended(const Error& why) {
 void Core::dial_later() {
   if (stopped_) return;
   const double fraction = std::uniform_real_distribution<double>(0, 1)(random_);
-  pause_.expires_after(
-      backoff_pause(std::max(failures_, 1), options_.backoff_first, options_.backoff_limit, fraction));
+  const auto limit = options_.backoff_limit;
+  if (refused_since_) {
+    const auto since = std::chrono::steady_clock::now() - *refused_since_;
+    pause_.expires_after(
+        refused_pause(std::chrono::duration_cast<std::chrono::milliseconds>(since), limit, fraction));
+  } else {
+    pause_.expires_after(backoff_pause(std::max(failures_, 1), options_.backoff_first, limit, fraction));
+  }
   pause_.async_wait([self = shared_from_this()](error_code ended) {
     if (!ended && !self->stopped_) self->dial();
   });

@@ -68,5 +68,14 @@ TEST(Backoff, DoublesWithinItsLimitAndJitters) {
   EXPECT_LE(backoff_pause(1000, ms(100), ms(5000), 0.999), ms(7500));
 }
 
+TEST(Backoff, WhileNobodyListensItIsAShareOfTheWait) {
+  using ms = std::chrono::milliseconds;
+  EXPECT_EQ(refused_pause(ms(0), ms(5000), 0.5), ms(5));
+  EXPECT_EQ(refused_pause(ms(1600), ms(5000), 0.5), ms(100));
+  EXPECT_EQ(refused_pause(ms(1600), ms(5000), 0.0), ms(50));
+  EXPECT_EQ(refused_pause(std::chrono::hours(24), ms(5000), 0.5), ms(5000));
+  EXPECT_EQ(refused_pause(ms(0), ms(1), 0.5), ms(1)) << "a limit below the least pause";
+}
+
 }  // namespace
 }  // namespace leadline::transport
