@@ -1,6 +1,8 @@
 #include "worker/model/packed_load.h"
 
 #include <chrono>
+#include <functional>
+#include <numeric>
 
 namespace leadline::worker {
 namespace {
@@ -9,6 +11,15 @@ std::int64_t unix_now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
              std::chrono::system_clock::now().time_since_epoch())
       .count();
+}
+
+// A rank's weights in `format`, scales and padding apart: known before anything is read.
+std::int64_t roughly_packed_bytes(const WeightFile& file, DType format, int ranks) {
+  std::int64_t elements = 0;
+  for (const auto& [name, tensor] : file.tensors())
+    elements +=
+        std::accumulate(tensor.shape.begin(), tensor.shape.end(), std::int64_t{1}, std::multiplies<>());
+  return elements / ranks * static_cast<std::int64_t>(transport::bits_of(format)) / 8;
 }
 
 }  // namespace
@@ -22,6 +33,7 @@ PackedLoad::PackedLoad(const WeightFile& file, const ModelConfig& config, const 
       backend_(backend),
       options_(options) {
   if (options.packed_directory.empty() || file.stamps().empty()) return;
+  if (roughly_packed_bytes(file, format, plan.ranks) < options.packed_least_bytes) return;
   auto probe = packing_probe(backend, format);
   if (!probe) {
     say("packed weights are not kept: " + probe.error().message);
@@ -72,13 +84,10 @@ std::unique_ptr<PackedWriter> PackedLoad::start_writing(const Weights& weights,
   if (path_.empty() || from_cache_) return nullptr;
   PackedHeader header{key_, digests, settled(file_.stamps(), unix_now_ns()), {}};
   std::vector<const PackedMatrix*> matrices;
-  std::int64_t bytes = 0;
   for (const Weights::Named& named : weights.matrices) {
     header.entries.push_back({named.name, named.matrix->shape(), named.matrix->bytes(), 0, {}});
     matrices.push_back(named.matrix);
-    bytes += named.matrix->bytes();
   }
-  if (bytes < options_.packed_least_bytes) return nullptr;
   return std::make_unique<PackedWriter>(
       path_, std::move(header), std::move(matrices), options_.log ? options_.log : [](std::string_view) {});
 }

@@ -1,5 +1,6 @@
 #include "worker/model/rope_angles.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -7,6 +8,8 @@
 
 namespace leadline::worker {
 namespace {
+
+constexpr std::int32_t kFilledTogether = 1024;  // positions: about a millisecond
 
 // Llama 3.1: waves that fit often into the original context are kept, those longer than it are slowed by
 // `factor`, and between the two the frequency goes over linearly in (original context / wavelength).
@@ -41,20 +44,53 @@ std::vector<double> rope_frequencies(const ModelConfig& config) {
   return frequencies;
 }
 
-void fill_rope_angles(const ModelConfig& config, std::int32_t positions, std::span<float> cos,
+void fill_rope_angles(const ModelConfig& config, std::int32_t first, std::span<float> cos,
                       std::span<float> sin) {
   const std::vector<double> frequencies = rope_frequencies(config);
-  LEADLINE_CHECK(
-      cos.size() == frequencies.size() * static_cast<std::size_t>(positions) && sin.size() == cos.size(),
-      "RoPE tables have (positions, head_dim / 2) entries");
-  std::size_t at = 0;
-  for (std::int32_t position = 0; position < positions; ++position) {
+  LEADLINE_CHECK(cos.size() % frequencies.size() == 0 && sin.size() == cos.size(),
+                 "RoPE tables have (positions, head_dim / 2) entries");
+  std::int32_t position = first;
+  for (std::size_t at = 0; at < cos.size(); ++position) {
     for (const double frequency : frequencies) {
       cos[at] = static_cast<float>(std::cos(position * frequency));
       sin[at] = static_cast<float>(std::sin(position * frequency));
       ++at;
     }
   }
+}
+
+Result<void> RopeAngles::allocate(const ModelConfig& config, std::int32_t positions, Backend& backend) {
+  const std::int64_t bytes =
+      std::int64_t{positions} * (config.head_dim / 2) * static_cast<std::int64_t>(sizeof(float));
+  auto cos = backend.allocate(bytes, "rope cos");
+  if (!cos) return tl::unexpected(cos.error());
+  auto sin = backend.allocate(bytes, "rope sin");
+  if (!sin) return tl::unexpected(sin.error());
+  config_ = &config;
+  backend_ = &backend;
+  cos_ = std::move(*cos);
+  sin_ = std::move(*sin);
+  table_ = {static_cast<const float*>(cos_->data()), static_cast<const float*>(sin_->data()), positions};
+  filled_ = 0;
+  return {};
+}
+
+void RopeAngles::reach(std::span<const SequenceRows> sequences) {
+  std::int32_t end = 0;
+  for (const SequenceRows& s : sequences) end = std::max(end, s.first_position + s.rows);
+  if (end <= filled_) return;
+  LEADLINE_CHECK(end <= table_.max_positions, "positions beyond the RoPE table");
+  const std::int32_t first = filled_;
+  filled_ = std::min<std::int32_t>(table_.max_positions,
+                                   (end + kFilledTogether - 1) / kFilledTogether * kFilledTogether);
+  const auto half = static_cast<std::size_t>(config_->head_dim / 2);
+  const std::size_t at = static_cast<std::size_t>(first) * half,
+                    entries = static_cast<std::size_t>(filled_) * half - at;
+  std::vector<float> cos(entries), sin(entries);
+  fill_rope_angles(*config_, first, cos, sin);
+  const auto bytes = static_cast<std::int64_t>(entries * sizeof(float));
+  backend_->upload(static_cast<float*>(cos_->data()) + at, cos.data(), bytes);
+  backend_->upload(static_cast<float*>(sin_->data()) + at, sin.data(), bytes);
 }
 
 }  // namespace leadline::worker

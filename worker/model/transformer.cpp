@@ -78,7 +78,6 @@ class RankTransformer final : public Transformer {
   Result<void> add_to_residual(std::int64_t rows, std::span<const float> bias);
   Result<void> load_weights(const WeightFile& file, DType format, const TransformerOptions& options);
   Result<void> put_weights(Result<Weights> made);
-  Result<void> load_rope(std::int32_t positions);
   void check_batch(const StepBatch& batch) const;
   void check_layers(const StepBatch& batch) const;
 
@@ -88,8 +87,6 @@ class RankTransformer final : public Transformer {
   std::unique_ptr<WeightFile> file_;  // the embedding table is read from it; null with a source
   Weights weights_;
   std::unique_ptr<PackedWriter> packed_writer_;  // reads weights_; null: nothing to write
-  std::unique_ptr<Buffer> rope_cos_, rope_sin_;  // (positions, head_dim / 2)
-  RopeTable rope_;
   ModelFingerprints fingerprints_;
   std::int32_t max_rows_ = 0, max_logit_rows_ = 0, max_kept_rows_ = 0;
   Backend& backend_;
@@ -101,6 +98,7 @@ class RankTransformer final : public Transformer {
   KvPool* mirror_pool_ = nullptr;
 
   // Scratch of one step, owned by the step thread.
+  RopeAngles rope_;                  // grows with the positions that steps reach
   std::unique_ptr<Buffer> kept_kv_;  // (max_kept_rows, layers, 2 Hkv d); null unless first_layers
   Activations activations_;
   std::vector<SequenceRows> sequences_;      // with the KV table of the layer at hand
@@ -126,7 +124,7 @@ Result<void> RankTransformer::load(const TransformerOptions& options) {
   const auto format = weight_format(options.weights, config_, file);
   if (!format) return tl::unexpected(format.error());
   if (auto loaded = load_weights(file, *format, options); !loaded) return loaded;
-  if (auto made = load_rope(options.max_positions); !made) return made;
+  if (auto made = rope_.allocate(config_, options.max_positions, backend_); !made) return made;
 
   max_rows_ = options.max_rows;
   max_logit_rows_ = options.max_logit_rows;
@@ -172,25 +170,6 @@ Result<void> RankTransformer::load_weights(const WeightFile& file, DType format,
   return {};
 }
 
-Result<void> RankTransformer::load_rope(std::int32_t positions) {
-  const std::size_t entries =
-      static_cast<std::size_t>(positions) * static_cast<std::size_t>(config_.head_dim / 2);
-  const auto bytes = static_cast<std::int64_t>(entries * sizeof(float));
-  auto cos = backend_.allocate(bytes, "rope cos");
-  if (!cos) return tl::unexpected(cos.error());
-  auto sin = backend_.allocate(bytes, "rope sin");
-  if (!sin) return tl::unexpected(sin.error());
-  rope_cos_ = std::move(*cos);
-  rope_sin_ = std::move(*sin);
-  rope_ = {static_cast<const float*>(rope_cos_->data()), static_cast<const float*>(rope_sin_->data()),
-           positions};
-  std::vector<float> cosines(entries), sines(entries);
-  fill_rope_angles(config_, positions, cosines, sines);
-  backend_.upload(rope_cos_->data(), cosines.data(), bytes);
-  backend_.upload(rope_sin_->data(), sines.data(), bytes);
-  return {};
-}
-
 void RankTransformer::check_batch(const StepBatch& batch) const {
   const auto rows = static_cast<std::int32_t>(batch.tokens.size());
   LEADLINE_CHECK(rows > 0 && rows <= max_rows_, "a step has 1 to max_rows rows");
@@ -199,9 +178,9 @@ void RankTransformer::check_batch(const StepBatch& batch) const {
   std::int32_t next = 0;
   for (const SequenceRows& sequence : batch.sequences) {
     LEADLINE_CHECK(sequence.first_row == next && sequence.rows > 0, "sequences cover the rows in order");
-    LEADLINE_CHECK(
-        sequence.first_position >= 0 && sequence.first_position + sequence.rows <= rope_.max_positions,
-        "positions beyond the RoPE table");
+    LEADLINE_CHECK(sequence.first_position >= 0 &&
+                       sequence.first_position + sequence.rows <= rope_.table().max_positions,
+                   "positions beyond the RoPE table");
     next += sequence.rows;
   }
   LEADLINE_CHECK(next == rows, "sequences cover all rows");
@@ -268,6 +247,7 @@ bool RankTransformer::same_layers(const StepBatch& batch) {
 
 // `batch` has been checked; it may be padded.
 void RankTransformer::begin(const StepBatch& batch) {
+  rope_.reach(batch.sequences);
   sequences_.assign(batch.sequences.begin(), batch.sequences.end());
   head_lengths_.resize(sequences_.size() * static_cast<std::size_t>(plan_.kv_heads.count));
   kept_out_.clear();
@@ -368,7 +348,7 @@ Result<void> RankTransformer::attention(std::int32_t layer, std::span<const Sequ
     mirror_->write_kv(layer, normed, active, *mirror_pool_);
   backend_.linear(normed, *w.qkv, w.qkv_bias, qkv);
   if (kept_kv_ && !kept_out_.empty()) keep_kv(layer, qkv);
-  backend_.rope_write_kv(qkv, shape, rope_, head_norm, active, pool);
+  backend_.rope_write_kv(qkv, shape, rope_.table(), head_norm, active, pool);
   if (tap != nullptr) tap->see(layer, qkv, active);
   backend_.attention(qkv, shape, active, pool, attended, {});
   backend_.linear_sliced(attended, *w.o, activations_.own_partial(rows));
@@ -504,12 +484,13 @@ void RankTransformer::write_kv(std::int32_t layer, ConstFloatMatrix normed,
 
 void RankTransformer::write_heads(std::int32_t layer, FloatMatrix rows,
                                   std::span<const SequenceRows> sequences, KvPool& pool) {
+  rope_.reach(sequences);
   const LayerWeights& w = weights_.layers[static_cast<std::size_t>(layer)];
   AttentionShape shape;
   shape.query_heads = shape.kv_heads = static_cast<std::int32_t>(plan_.kv_heads.count);
   shape.head_dim = config_.head_dim;
-  backend_.rope_write_kv(rows, shape, rope_, {w.q_norm.data(), w.k_norm.data(), config_.rms_eps}, sequences,
-                         pool);
+  backend_.rope_write_kv(rows, shape, rope_.table(), {w.q_norm.data(), w.k_norm.data(), config_.rms_eps},
+                         sequences, pool);
 }
 
 void RankTransformer::give_drafted(std::span<const std::int32_t> slots, FloatMatrix hidden, FloatMatrix kv) {

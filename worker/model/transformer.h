@@ -56,7 +56,8 @@ struct TransformerOptions {
   std::function<void(std::uint64_t done, std::uint64_t total)> progress;  // bytes of weights read
   // Packed weights are kept in this directory and read from it (packed_cache); "": they are packed each time.
   std::string packed_directory;
-  std::int64_t packed_least_bytes = 0;  // of a rank's packed weights: smaller ones are not written
+  std::int64_t packed_least_bytes =
+      0;  // of a rank's weights in their format: below it nothing is written or looked for
   std::function<void(std::string_view message)> log;  // of the above, from any thread; null: silent
 };
 

@@ -55,10 +55,35 @@ TEST(RopeAngles, LinearScalingDividesPositions) {
   c.rope_scaling = RopeScaling::linear;
   c.rope_factor = 2;
   std::vector<float> cos(5 * 64), sin(5 * 64);
-  fill_rope_angles(c, 5, cos, sin);
+  fill_rope_angles(c, 0, cos, sin);
   EXPECT_EQ(cos[0], 1.0F);
   EXPECT_EQ(cos[4 * 64], static_cast<float>(std::cos(2.0)));  // position 4 as position 2
   EXPECT_EQ(sin[4 * 64], static_cast<float>(std::sin(2.0)));
+}
+
+TEST(RopeAngles, TablesFilledInPartsAreThoseFilledAtOnce) {
+  constexpr std::int32_t kPositions = 2500;  // no multiple of what is filled together
+  const ModelConfig c = llama31();
+  const auto half = static_cast<std::size_t>(c.head_dim / 2);
+  std::vector<float> cos(kPositions * half), sin(kPositions * half);
+  fill_rope_angles(c, 0, cos, sin);
+  BackendOptions options;
+  options.device = "cpu";
+  auto backend = make_backend(options);
+  ASSERT_TRUE(backend);
+  RopeAngles angles;
+  ASSERT_TRUE(angles.allocate(c, kPositions, **backend));
+  for (const std::int32_t end : {1, 1024, 1025, 7, kPositions}) {
+    SequenceRows rows;
+    rows.first_position = end - 1;
+    rows.rows = 1;
+    angles.reach(std::span(&rows, 1));
+    const auto count = static_cast<std::size_t>(end) * half;
+    EXPECT_TRUE(std::equal(cos.begin(), cos.begin() + static_cast<std::ptrdiff_t>(count), angles.table().cos))
+        << end;
+    EXPECT_TRUE(std::equal(sin.begin(), sin.begin() + static_cast<std::ptrdiff_t>(count), angles.table().sin))
+        << end;
+  }
 }
 
 }  // namespace
