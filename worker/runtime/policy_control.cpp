@@ -1,22 +1,20 @@
 #include "worker/runtime/policy_control.h"
 
 #include <chrono>
+#include <nlohmann/json.hpp>
 
 #include "monitoring/log.h"
 
 namespace leadline::worker {
 namespace {
 
-std::string quoted(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-  }
-  return out + "\"";
+monitoring::AdminResponse respond(int status, const nlohmann::ordered_json& body) {
+  // What came in may be any bytes: what is no UTF-8 is shown as U+FFFD.
+  return {status, "application/json",
+          body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"};
 }
 
-std::string first_words(std::string text) {
+std::string without_trailing_space(std::string text) {
   while (!text.empty() && static_cast<unsigned char>(text.back()) <= ' ') text.pop_back();
   return text;
 }
@@ -43,20 +41,18 @@ monitoring::AdminResponse PolicyControl::show() {
   const PolicySlot::Policy policy = slot_.take();
   const std::lock_guard lock(mutex_);
   const std::string name(policy == nullptr ? "off" : policy->name());
-  return {200, "application/json",
-          "{\"policy\": " + quoted(name) + ", \"from\": " + quoted(text_) +
-              ", \"puts\": " + std::to_string(slot_.puts()) + "}\n"};
+  return respond(200, {{"policy", name}, {"from", text_}, {"puts", slot_.puts()}});
 }
 
 monitoring::AdminResponse PolicyControl::put(const monitoring::AdminRequest& request) {
-  const std::string text = first_words(request.body);
+  const std::string text = without_trailing_space(request.body);
   {
     const std::lock_guard lock(mutex_);
-    if (!serving_) return {503, "application/json", "{\"error\": \"the model is still loading\"}\n"};
+    if (!serving_) return respond(503, {{"error", "the model is still loading"}});
     auto policy = policy_from_text(text, source_);
     if (!policy) {
       monitoring::log_warn("policy refused", {{"why", policy.error().message}});
-      return {400, "application/json", "{\"error\": " + quoted(policy.error().message) + "}\n"};
+      return respond(400, {{"error", policy.error().message}});
     }
     slot_.put(std::move(*policy));
     text_ = text;
@@ -67,16 +63,14 @@ monitoring::AdminResponse PolicyControl::put(const monitoring::AdminRequest& req
 
 monitoring::AdminResponse PolicyControl::note(const monitoring::AdminRequest& request,
                                               const SpeculationMetrics& metrics) {
-  const std::string word = first_words(request.body);
+  const std::string word = without_trailing_space(request.body);
   const auto outcome = training_outcome(word);
   if (!outcome)
-    return {
-        400, "application/json",
-        "{\"error\": " + quoted("outcome \"" + word + "\": exported, refused, too_little or failed") + "}\n"};
+    return respond(400, {{"error", "outcome \"" + word + "\": exported, refused, too_little or failed"}});
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   metrics.training[*outcome].set(std::chrono::duration<double>(now).count());
   monitoring::log_info("policy training", {{"outcome", word}});
-  return {200, "application/json", "{\"outcome\": " + quoted(word) + "}\n"};
+  return respond(200, {{"outcome", word}});
 }
 
 }  // namespace leadline::worker

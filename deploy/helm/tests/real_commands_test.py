@@ -163,15 +163,15 @@ class RealCommands(unittest.TestCase):
         status, output = self.train(*short)  # so few rounds never are 200 effective samples
         self.assertEqual((status, output.splitlines()[-1]), (0, "leadline-train: refused"), output)
         self.assertEqual(self.last_outcome(), "refused")
-        self.assertIn('"policy": "static"', self.of_worker("/policy"))
+        self.assertIn('"policy":"static"', self.of_worker("/policy"))
         status, output = self.train(*short, "--export-anyway")
         self.assertEqual((status, output.splitlines()[-1]), (0, "leadline-train: exported"), output)
         self.assertEqual(self.last_outcome(), "exported")
-        self.assertIn('"policy": "learned"', self.of_worker("/policy"))
+        self.assertIn('"policy":"learned"', self.of_worker("/policy"))
         status, output = self.train("--steps=none")
         self.assertEqual((status, output.splitlines()[-1]), (1, "leadline-train: failed"), output)
         self.assertEqual(self.last_outcome(), "failed")
-        self.assertIn('"policy": "learned"', self.of_worker("/policy"))
+        self.assertIn('"policy":"learned"', self.of_worker("/policy"))
         with open(os.path.join(folder, "outcomes")) as file:
             self.assertEqual([line.split()[1] for line in file], ["too_little", "refused", "exported", "failed"])
         self.assertEqual(worker.stop(), 0)
@@ -184,7 +184,7 @@ class RealCommands(unittest.TestCase):
             file.write("no policy")
         worker = self.start("worker")
         worker.until_probed("readinessProbe")
-        self.assertIn('"policy": "static"', self.of_worker("/policy"))
+        self.assertIn('"policy":"static"', self.of_worker("/policy"))
         self.assertIn("policy file refused", worker.output())
 
     def test_ranks_refuses_nonsense(self):
