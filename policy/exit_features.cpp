@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "monitoring/check.h"
+#include "monitoring/fnv1a.h"
 
 namespace leadline::policy {
 
@@ -14,13 +15,9 @@ void ExitFeatures::set(Feature f, float value) {
 }
 
 std::uint64_t feature_schema_hash() {
-  std::uint64_t hash = 0xcbf29ce484222325ULL;
-  const auto mix = [&](char c) { hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL; };
-  for (const std::string_view name : kFeatureNames) {
-    for (const char c : name) mix(c);
-    mix('\n');
-  }
-  return hash;
+  monitoring::Fnv1a hash;
+  for (const std::string_view name : kFeatureNames) hash.add(name).add("\n");
+  return hash.value();
 }
 
 namespace {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "monitoring/fnv1a.h"
 #include "policy/byte_file.h"
 
 namespace leadline::policy {
@@ -12,11 +13,10 @@ constexpr std::uint64_t kMagic = 0x5943494C4F504C4CULL;  // "LLPOLICY"
 constexpr std::uint32_t kVersion = 1;
 constexpr std::size_t kTextLimit = 1 << 16, kIdentityLimit = 256;
 
-// FNV-1a 64: finds damage, is no defence.
 std::uint64_t checksum(std::span<const std::byte> bytes) {
-  std::uint64_t hash = 0xcbf29ce484222325ULL;
-  for (const std::byte b : bytes) hash = (hash ^ static_cast<std::uint64_t>(b)) * 0x100000001b3ULL;
-  return hash;
+  monitoring::Fnv1a hash;
+  for (const std::byte b : bytes) hash.add(std::to_integer<std::uint64_t>(b));
+  return hash.value();
 }
 
 std::string hex(std::uint64_t value) {

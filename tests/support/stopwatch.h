@@ -6,17 +6,20 @@
 #include <cstdio>
 #include <ctime>
 
+#include "monitoring/fnv1a.h"
+
 namespace leadline::testing {
 
 // Runs `operation(i)` -> std::uint64_t `runs` times and prints its mean CPU time and the hash of all results.
 template <typename Operation>
 void time_it(const char* name, int runs, Operation operation) {
-  std::uint64_t hash = 0xcbf29ce484222325ULL;
+  monitoring::Fnv1a hash;
   operation(0);                             // warm
   const std::clock_t start = std::clock();  // CPU time: other work on the machine does not count
-  for (int i = 0; i < runs; ++i) hash = (hash ^ operation(i)) * 0x100000001b3ULL;
+  for (int i = 0; i < runs; ++i) hash.add(operation(i));
   const double us = static_cast<double>(std::clock() - start) * 1e6 / CLOCKS_PER_SEC;
-  std::printf("%-44s %10.2f us  hash %016llx\n", name, us / runs, static_cast<unsigned long long>(hash));
+  std::printf("%-44s %10.2f us  hash %016llx\n", name, us / runs,
+              static_cast<unsigned long long>(hash.value()));
 }
 
 }  // namespace leadline::testing

@@ -3,9 +3,16 @@
 #include <algorithm>
 #include <vector>
 
+#include "monitoring/fnv1a.h"
 #include "worker/compression/budget.h"
 
 namespace leadline::worker {
+
+std::uint64_t compression_seed(std::span<const std::int32_t> tokens) {
+  monitoring::Fnv1a hash;
+  for (const std::int32_t token : tokens) hash.add(static_cast<std::uint32_t>(token));
+  return hash.value();
+}
 
 const CompressionMethod* find_method(std::string_view name) {
   for (const CompressionMethod& method : compression_methods())

@@ -23,6 +23,9 @@ enum class ReuseClass : std::uint8_t {
   query_bound = 2  // depends on the last rows of the prompt: for the identical prompt only
 };
 
+// Of a prompt: what CompressStep::seed and HeadInput::seed are.
+std::uint64_t compression_seed(std::span<const std::int32_t> tokens);
+
 // One KV head of one layer. Spans are empty unless the method's taps name them.
 struct HeadInput {
   std::uint32_t layer = 0, layers = 1;

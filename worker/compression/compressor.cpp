@@ -4,16 +4,16 @@
 #include <chrono>
 #include <string>
 
+#include "monitoring/fnv1a.h"
+
 namespace leadline::worker {
 namespace {
 
-constexpr std::uint64_t kDigestStart = 0xcbf29ce484222325ULL, kDigestStep = 0x100000001b3ULL;  // FNV-1a
-
 std::uint64_t digest_of(const SlotGroups& groups) {
-  std::uint64_t digest = kDigestStart;
+  monitoring::Fnv1a digest;
   for (const auto* list : {&groups.begin, &groups.members})
-    for (const std::uint32_t x : *list) digest = (digest ^ x) * kDigestStep;
-  return digest;
+    for (const std::uint32_t x : *list) digest.add(x);
+  return digest.value();
 }
 
 }  // namespace
@@ -259,21 +259,20 @@ Result<CompressOutcome> Compressor::agree(const Job& job) {
   outcome.sequence = job.step.sequence;
   outcome.tokens = job.step.tokens;
   outcome.lists = shape_.layers * shape_.kv_heads;
-  outcome.digest = kDigestStart;
   for (int rank = 0; rank < ranks_.size(); ++rank) {
     const std::uint64_t* theirs = all->data() + static_cast<std::size_t>(rank) * mine.size();
     outcome.pages = std::max(outcome.pages, static_cast<std::uint32_t>(theirs[0]));
     outcome.slots += theirs[1];
   }
   outcome.slots /= copies();
+  monitoring::Fnv1a digests;
   for (std::uint32_t layer = 0; layer < shape_.layers; ++layer)
     for (std::uint32_t head = 0; head < shape_.kv_heads; ++head) {
       const std::size_t place = std::size_t{head} * copies();  // among all heads that ranks hold
       const std::size_t rank = place / shape_.local_kv_heads, local = place % shape_.local_kv_heads;
-      const std::uint64_t digest =
-          (*all)[rank * mine.size() + 2 + std::size_t{layer} * shape_.local_kv_heads + local];
-      outcome.digest = (outcome.digest ^ digest) * kDigestStep;
+      digests.add((*all)[rank * mine.size() + 2 + std::size_t{layer} * shape_.local_kv_heads + local]);
     }
+  outcome.digest = digests.value();
   return outcome;
 }
 

@@ -13,13 +13,6 @@ tl::unexpected<Error> refuse(std::string message) {
   return monitoring::fail(Errc::configuration, std::move(message));
 }
 
-std::uint64_t hash_of(std::span<const std::int32_t> tokens) {
-  std::uint64_t hash = 0xcbf29ce484222325ULL;  // FNV-1a
-  for (const std::int32_t token : tokens)
-    hash = (hash ^ static_cast<std::uint32_t>(token)) * 0x100000001b3ULL;
-  return hash;
-}
-
 // What fixes an append-class chain besides its tokens and the model (exactness X7).
 std::string chain_of(const CompressionParams& p, std::string_view method) {
   char text[160];
@@ -85,7 +78,7 @@ void CompressionDirector::ask_task(std::span<const std::int32_t> prompt, Compres
 void CompressionDirector::add(SequenceId id, CompressionParams params, std::span<const std::int32_t> prompt) {
   State s;
   s.prompt_tokens = static_cast<std::uint32_t>(prompt.size());
-  s.seed = hash_of(prompt);
+  s.seed = compression_seed(prompt);
   s.params = params;
   if (compression_methods()[params.method].traits.by_task) ask_task(prompt, s.params);
   if (params.append) s.chain = chain_of(params, compression_methods()[params.method].name);

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "monitoring/fnv1a.h"
 #include "worker/model/json_fields.h"
 #include "worker/model/safetensors_header.h"
 
@@ -36,13 +37,9 @@ std::uint64_t little_endian(std::span<const std::byte> bytes) {
 }  // namespace
 
 std::uint64_t vocabulary_hash(std::span<const std::string> tokens) {
-  std::uint64_t hash = 0xcbf29ce484222325ULL;
-  const auto add = [&](unsigned char byte) { hash = (hash ^ byte) * 0x100000001b3ULL; };
-  for (const std::string& token : tokens) {
-    for (const char c : token) add(static_cast<unsigned char>(c));
-    add(0);
-  }
-  return hash;
+  monitoring::Fnv1a hash;
+  for (const std::string& token : tokens) hash.add(token).add(0);
+  return hash.value();
 }
 
 Result<TaskClassifier> task_weights_of(std::span<const std::byte> file, std::span<const std::string> tokens) {
