@@ -83,9 +83,9 @@ Result<void> CostProbe::load() {
   pages_each_ = (static_cast<std::uint32_t>(last_slot) + worker::kPageTokens - 1) / worker::kPageTokens;
   pages_.resize(pages_each_ * kSequences);
   std::iota(pages_.begin(), pages_.end(), 0U);
-  auto pool = backend_->allocate_kv(static_cast<std::uint32_t>(pages_.size()) *
-                                        static_cast<std::uint32_t>(config_.layers * config_.kv_heads),
-                                    config_.head_dim, worker::DType::bf16);
+  const auto per_page = static_cast<std::uint32_t>(config_.layers * config_.kv_heads);
+  auto pool = backend_->allocate_kv({static_cast<std::uint32_t>(pages_.size()) * per_page, config_.head_dim,
+                                     worker::DType::bf16, per_page});
   if (!pool) return tl::unexpected(pool.error());
   pool_ = std::move(*pool);
   return {};

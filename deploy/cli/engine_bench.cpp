@@ -14,7 +14,6 @@
 
 #include "deploy/cli/engine_bench_report.h"
 #include "transport/collective/identity_communicator.h"
-#include "worker/backend/cpu/device_memory.h"
 #include "worker/backend/cpu/machine_topology.h"
 #include "worker/model/synthetic_weights.h"
 #include "worker/model/transformer.h"
@@ -131,12 +130,11 @@ Result<void> Engine::make_pages() {
   pages_each_ = (static_cast<std::uint32_t>(last_slot()) + worker::kPageTokens - 1) / worker::kPageTokens;
   pages_.resize(std::size_t{pages_each_} * static_cast<std::size_t>(options_.batch));
   std::iota(pages_.begin(), pages_.end(), 0U);
-  const auto units = static_cast<std::uint32_t>(pages_.size()) * static_cast<std::uint32_t>(config_.layers) *
-                     static_cast<std::uint32_t>(config_.kv_heads);
-  auto pool = backend_->allocate_kv(units, config_.head_dim, kv_type(options_.kv_dtype));
+  const auto per_page = static_cast<std::uint32_t>(config_.layers * config_.kv_heads);
+  const auto units = static_cast<std::uint32_t>(pages_.size()) * per_page;
+  auto pool = backend_->allocate_kv({units, config_.head_dim, kv_type(options_.kv_dtype), per_page});
   if (!pool) return tl::unexpected(pool.error());
   pool_ = std::move(*pool);
-  worker::cpu::lay_out_by_head(*pool_, static_cast<std::uint32_t>(config_.layers * config_.kv_heads));
   fill_pages(units);
   return {};
 }

@@ -47,9 +47,8 @@ class TimedBackend final : public worker::Backend {
                                                            std::string_view what) override {
     return inner_.allocate(bytes, what);
   }
-  worker::Result<std::unique_ptr<worker::KvPool>> allocate_kv(std::uint32_t units, std::int32_t head_dim,
-                                                              worker::DType dtype) override {
-    return inner_.allocate_kv(units, head_dim, dtype);
+  worker::Result<std::unique_ptr<worker::KvPool>> allocate_kv(const worker::KvPoolShape& shape) override {
+    return inner_.allocate_kv(shape);
   }
   worker::Result<std::unique_ptr<worker::PackedMatrix>> pack(std::span<const worker::WeightPart> parts,
                                                              worker::DType format, int slices) override {

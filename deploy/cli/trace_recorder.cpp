@@ -116,9 +116,9 @@ Result<void> Recorder::load() {
   branch_pages_ = (static_cast<std::uint32_t>(options_.max_draft) + 2 * page - 1) / page;
   pages_.resize(answer_pages_ + kBranchesAtOnce * branch_pages_);
   std::iota(pages_.begin(), pages_.end(), 0U);
-  auto pool = backend_->allocate_kv(static_cast<std::uint32_t>(pages_.size()) *
-                                        static_cast<std::uint32_t>(config_.layers * config_.kv_heads),
-                                    config_.head_dim, worker::DType::bf16);
+  const auto per_page = static_cast<std::uint32_t>(config_.layers * config_.kv_heads);
+  auto pool = backend_->allocate_kv({static_cast<std::uint32_t>(pages_.size()) * per_page, config_.head_dim,
+                                     worker::DType::bf16, per_page});
   if (!pool) return tl::unexpected(pool.error());
   pool_ = std::move(*pool);
   return {};

@@ -135,7 +135,7 @@ void attention(benchmark::State& state) {
   Backend& backend = *machine().backend;
   const std::uint32_t pages = std::uint32_t(context + 15) / 16,
                       copies = rows == 1 ? 16 : 1;  // past the caches
-  auto pool = backend.allocate_kv(pages * kKvHeads * copies, kHeadDim, dtype);
+  auto pool = backend.allocate_kv({pages * kKvHeads * copies, kHeadDim, dtype, kKvHeads});
   if (!pool) return state.SkipWithError(pool.error().message.c_str());
   std::vector<std::uint32_t> table(pages);
   std::iota(table.begin(), table.end(), 0u);

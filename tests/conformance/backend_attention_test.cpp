@@ -30,7 +30,7 @@ class AttentionConformance : public testing::TestWithParam<std::string> {
   // A pool whose unused slots hold NaN, as pages that were used before may.
   std::unique_ptr<KvPool> poisoned_pool(const AttentionWorld& world) {
     const AttentionCase& c = world.parameters();
-    auto pool = backend_->allocate_kv(world.units(), c.shape.head_dim, c.dtype);
+    auto pool = backend_->allocate_kv({world.units(), c.shape.head_dim, c.dtype});
     EXPECT_TRUE(pool.has_value());
     const std::vector<std::byte> nan(size_t((*pool)->unit_bytes()), std::byte{0xff});
     for (std::uint32_t u = 0; u < world.units(); ++u) backend_->write_unit(**pool, u, nan.data());
@@ -148,7 +148,7 @@ TEST_P(AttentionConformance, SequencesOfAStepDoNotTouchEachOther) {
   }
   std::vector<std::pair<std::uint32_t, AttentionWorld*>> bases;
   for (AttentionWorld& w : worlds) bases.emplace_back(units, &w), units += w.units();
-  auto pool = backend_->allocate_kv(units, 64, DType::bf16);
+  auto pool = backend_->allocate_kv({units, 64, DType::bf16});
   ASSERT_TRUE(pool.has_value());
   const auto threaded = backend_with(GetParam(), 2);
   for (auto& [base, w] : bases) {
@@ -236,9 +236,8 @@ TEST_P(AttentionConformance, LayoutByHeadChangesNoBit) {
   AttentionWorld world(c, 810);
   auto plain = poisoned_pool(world);
   world.write_history(*backend_, *plain, 100);
-  auto pool = backend_->allocate_kv((world.units() + 6) / 7 * 7, c.shape.head_dim, c.dtype);
+  auto pool = backend_->allocate_kv({(world.units() + 6) / 7 * 7, c.shape.head_dim, c.dtype, 7});
   ASSERT_TRUE(pool.has_value());
-  cpu::lay_out_by_head(**pool, 7);
   const std::vector<std::byte> nan(size_t((*pool)->unit_bytes()), std::byte{0xff});
   for (std::uint32_t u = 0; u < (*pool)->units(); ++u) backend_->write_unit(**pool, u, nan.data());
   world.write_history(*backend_, **pool, 100);

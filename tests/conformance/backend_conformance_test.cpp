@@ -446,7 +446,7 @@ TEST_P(BackendConformance, RefusalsNameTheValue) {
   const auto packed = backend_->pack(std::span(&w.part, 1), DType::u8, 1);
   ASSERT_FALSE(packed.has_value());
   EXPECT_NE(packed.error().message.find("u8"), std::string::npos);
-  const auto pool = backend_->allocate_kv(1, 63, DType::bf16);
+  const auto pool = backend_->allocate_kv({1, 63, DType::bf16});
   ASSERT_FALSE(pool.has_value());
   EXPECT_NE(pool.error().message.find("63"), std::string::npos);
   EXPECT_FALSE(backend_->allocate(std::int64_t{1} << 60, "a test").has_value());

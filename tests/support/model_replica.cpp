@@ -70,9 +70,9 @@ Result<void> ModelReplica::start_rank(const ReplicaOptions& options, Rank& rank)
   if (!model) return tl::unexpected(model.error());
   rank.model = std::move(*model);
 
-  const auto units =
-      options.pages * static_cast<std::uint32_t>(config_.layers * rank.model->local_kv_heads());
-  auto pool = rank.backend->allocate_kv(units, config_.head_dim, options.kv_dtype);
+  const auto per_page = static_cast<std::uint32_t>(config_.layers * rank.model->local_kv_heads());
+  auto pool =
+      rank.backend->allocate_kv({options.pages * per_page, config_.head_dim, options.kv_dtype, per_page});
   if (!pool) return tl::unexpected(pool.error());
   rank.pool = std::move(*pool);
   return {};

@@ -46,9 +46,8 @@ class StagedBackend final : public Backend {
   Result<std::unique_ptr<Buffer>> allocate(std::int64_t bytes, std::string_view what) override {
     return device_->allocate(bytes, what);
   }
-  Result<std::unique_ptr<KvPool>> allocate_kv(std::uint32_t units, std::int32_t head_dim,
-                                              DType dtype) override {
-    return device_->allocate_kv(units, head_dim, dtype);
+  Result<std::unique_ptr<KvPool>> allocate_kv(const KvPoolShape& shape) override {
+    return device_->allocate_kv(shape);
   }
   Result<std::unique_ptr<PackedMatrix>> pack(std::span<const WeightPart> parts, DType format,
                                              int slices) override {

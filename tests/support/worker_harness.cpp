@@ -4,7 +4,6 @@
 
 #include "monitoring/check.h"
 #include "tests/support/thread_communicator.h"
-#include "worker/backend/cpu/device_memory.h"
 #include "worker/model/shard_plan.h"
 #include "worker/runtime/block_store.h"
 #include "worker/runtime/warm_up.h"
@@ -146,10 +145,9 @@ void WorkerHarness::rank_main(int rank) {
   geometry.local_kv_heads = static_cast<std::uint32_t>((*transformer)->local_kv_heads());
   geometry.pages = options_.pages;
   geometry.host_pages = options_.host_pages;
-  auto pool = (*backend)->allocate_kv(geometry.pages * geometry.units_per_page(), config->head_dim,
-                                      options_.kv_dtype);
+  auto pool = (*backend)->allocate_kv({geometry.pages * geometry.units_per_page(), config->head_dim,
+                                       options_.kv_dtype, geometry.units_per_page()});
   LEADLINE_CHECK(pool.has_value(), pool.error().message.c_str());
-  worker::cpu::lay_out_by_head(**pool, geometry.units_per_page());
   const auto compressor = options_.compression ? make_compressor(*config, geometry, **pool, ranks) : nullptr;
   worker::StepExecutor executor(**backend, **transformer, **pool, geometry, ranks, compressor.get());
   std::unique_ptr<worker::DraftGroup> draft_group;

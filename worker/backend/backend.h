@@ -76,6 +76,15 @@ struct StepRows {
   bool same_tables = true;
 };
 
+struct KvPoolShape {
+  std::uint32_t units = 0;
+  std::int32_t head_dim = 0;
+  DType dtype = DType::f32;
+  // Unit u belongs to page u / units_per_page. Where units lie is the pool's matter: the CPU's puts those of
+  // a head side by side, so that a walk over a sequence is one stream of memory.
+  std::uint32_t units_per_page = 1;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -84,8 +93,7 @@ class Backend {
       const = 0;  // what fixes the bits (X7): ISA set, splits, version
 
   virtual Result<std::unique_ptr<Buffer>> allocate(std::int64_t bytes, std::string_view what) = 0;
-  virtual Result<std::unique_ptr<KvPool>> allocate_kv(std::uint32_t units, std::int32_t head_dim,
-                                                      DType dtype) = 0;
+  virtual Result<std::unique_ptr<KvPool>> allocate_kv(const KvPoolShape& shape) = 0;
 
   // Matrices, vectors, tables of angles and slot biases that ops take are device memory; ids, rows, sequences
   // and their tables are host memory. Both copies are done when they return, ordered after earlier ops.

@@ -1,5 +1,4 @@
 #include "worker/runtime/worker.h"
-#include "worker/backend/cpu/device_memory.h"
 
 #include <unistd.h>
 
@@ -262,7 +261,7 @@ Result<void> Rank::size_memory() {
   geometry_.layers = static_cast<std::uint32_t>(model_.layers);
   geometry_.local_kv_heads = static_cast<std::uint32_t>(transformer_->local_kv_heads());
   if (auto grown = grow_scratch(); !grown) return grown;
-  auto probe = backend_->allocate_kv(1, model_.head_dim, kv_dtype_);
+  auto probe = backend_->allocate_kv({1, model_.head_dim, kv_dtype_});
   if (!probe) return tl::unexpected(probe.error());
   MemoryRequest request;
   request.kv_pool_bytes = config_.kv_pool_bytes;
@@ -284,10 +283,10 @@ Result<void> Rank::size_memory() {
   if (*pages == 0) return monitoring::fail(Errc::out_of_memory, "another rank has no room for KV pages");
   geometry_.pages = *pages;
   geometry_.host_pages = *host_pages;
-  auto pool = backend_->allocate_kv(geometry_.pages * geometry_.units_per_page(), model_.head_dim, kv_dtype_);
+  auto pool = backend_->allocate_kv(
+      {geometry_.pages * geometry_.units_per_page(), model_.head_dim, kv_dtype_, geometry_.units_per_page()});
   if (!pool) return tl::unexpected(pool.error());
   pool_ = std::move(*pool);
-  cpu::lay_out_by_head(*pool_, geometry_.units_per_page());
   auto codec = UnitCodec::of(*pool_, *kvstore::codec_named(config_.kv_codec));
   if (!codec) return tl::unexpected(codec.error());
   codec_.emplace(std::move(*codec));
@@ -382,7 +381,7 @@ WarmUpLimits Rank::warm_up_limits() const {
 // A device's scratch takes its place before pages get the rest: the largest step runs on a pool of one page.
 Result<void> Rank::grow_scratch() {
   if (backend_->host_addressable()) return {};
-  auto pool = backend_->allocate_kv(geometry_.units_per_page(), model_.head_dim, kv_dtype_);
+  auto pool = backend_->allocate_kv({geometry_.units_per_page(), model_.head_dim, kv_dtype_});
   if (!pool) return tl::unexpected(pool.error());
   PageGeometry one = geometry_;
   one.pages = 1;

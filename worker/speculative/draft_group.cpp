@@ -1,5 +1,4 @@
 #include "worker/speculative/draft_group.h"
-#include "worker/backend/cpu/device_memory.h"
 
 #include <algorithm>
 #include <cstring>
@@ -54,11 +53,10 @@ Result<void> DraftGroup::load_copy() {
   auto shallow = Transformer::load(options_.model, load, backend_, *alone_);
   if (!shallow) return tl::unexpected(shallow.error());
   shallow_ = std::move(*shallow);
-  auto pool =
-      backend_.allocate_kv(options_.pages * units_per_page(), options_.model.head_dim, options_.kv_dtype);
+  auto pool = backend_.allocate_kv(
+      {options_.pages * units_per_page(), options_.model.head_dim, options_.kv_dtype, units_per_page()});
   if (!pool) return tl::unexpected(pool.error());
   pool_ = std::move(*pool);
-  cpu::lay_out_by_head(*pool_, units_per_page());
   whole_.mirror_kv(shallow_.get(), pool_.get());
   drafter_ = std::make_unique<Drafter>(*shallow_, *alone_,
                                        DrafterLimits{options_.model.vocab, options_.model.layers, heads_});

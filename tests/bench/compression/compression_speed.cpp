@@ -151,8 +151,9 @@ class Bench {
         std::iota(list->back().begin(), list->back().end(), next);
         next += count;
       }
-    const std::uint32_t units = next * static_cast<std::uint32_t>(config_.layers * config_.kv_heads);
-    auto pool = backend_->allocate_kv(units, config_.head_dim, DType::bf16);
+    const auto per_page = static_cast<std::uint32_t>(config_.layers * config_.kv_heads);
+    const std::uint32_t units = next * per_page;
+    auto pool = backend_->allocate_kv({units, config_.head_dim, DType::bf16, per_page});
     LEADLINE_CHECK(pool.has_value(), "the pages do not fit");
     pool_ = std::move(*pool);
     std::vector<std::uint32_t> words(static_cast<std::size_t>(pool_->unit_bytes()) / sizeof(std::uint32_t));

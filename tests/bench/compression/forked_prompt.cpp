@@ -48,7 +48,7 @@ Result<std::unique_ptr<ForkedPrompt>> ForkedPrompt::open(const Options& options)
   // Prompt, its compressed form (at most as long, one more unit per head), and what follows, side by side.
   const std::uint32_t pages = options.max_tokens / kPageTokens + 2;
   const std::uint32_t units = static_cast<std::uint32_t>(p.config_.layers * p.config_.kv_heads);
-  auto pool = p.backend_->allocate_kv(3 * pages * units, p.config_.head_dim, options.kv_dtype);
+  auto pool = p.backend_->allocate_kv({3 * pages * units, p.config_.head_dim, options.kv_dtype, units});
   if (!pool) return tl::unexpected(pool.error());
   p.pool_ = std::move(*pool);
   for (auto* list : {&p.prompt_pages_, &p.fork_pages_, &p.tail_pages_}) {
@@ -113,9 +113,7 @@ void ForkedPrompt::read(std::span<const std::int32_t> text, bool columns) {
   forked_ = false;
   prompt_sequence_ = kText;
   taps_ = static_cast<std::uint8_t>(kTapWindow | (columns ? kTapColumns : 0));
-  seed_ = 0xcbf29ce484222325ULL;
-  for (const std::int32_t token : text)
-    seed_ = (seed_ ^ static_cast<std::uint32_t>(token)) * 0x100000001b3ULL;
+  seed_ = compression_seed(text);
   const TapRequest request{kText, taps_, text_ - std::min(text_, kWindow), text_};
   const double start = thread_seconds();
   run(text, &request, std::vector<std::uint8_t>(text.size()), [](std::size_t, const float*) {});

@@ -94,8 +94,8 @@ void products(Bench& b, DType format, const std::string& note = "") {
 
 void attention(Bench& b, std::int32_t sequences, std::int32_t rows, std::int32_t context, DType kv) {
   const std::uint32_t pages = static_cast<std::uint32_t>(context + 15) / 16;
-  auto pool =
-      std::move(*b.backend->allocate_kv(pages * kKvHeads * static_cast<std::uint32_t>(sequences), kDim, kv));
+  auto pool = std::move(
+      *b.backend->allocate_kv({pages * kKvHeads * static_cast<std::uint32_t>(sequences), kDim, kv}));
   std::vector<std::uint32_t> table(static_cast<std::size_t>(pages) * static_cast<std::size_t>(sequences));
   std::iota(table.begin(), table.end(), 0U);
   std::vector<SequenceRows> steps(static_cast<std::size_t>(sequences));

@@ -65,9 +65,8 @@ Result<std::unique_ptr<Buffer>> CpuBackend::allocate(std::int64_t bytes, std::st
   return std::unique_ptr<Buffer>(new CpuBuffer(std::move(*memory)));
 }
 
-Result<std::unique_ptr<KvPool>> CpuBackend::allocate_kv(std::uint32_t units, std::int32_t head_dim,
-                                                        DType dtype) {
-  return CpuKvPool::create(units, head_dim, dtype);
+Result<std::unique_ptr<KvPool>> CpuBackend::allocate_kv(const KvPoolShape& shape) {
+  return CpuKvPool::create(shape);
 }
 
 Result<std::unique_ptr<PackedMatrix>> CpuBackend::pack(std::span<const WeightPart> parts, DType format,

@@ -24,8 +24,7 @@ class CpuBackend final : public Backend {
   std::string_view name() const override { return name_; }
   std::string arithmetic_id() const override;
   Result<std::unique_ptr<Buffer>> allocate(std::int64_t bytes, std::string_view what) override;
-  Result<std::unique_ptr<KvPool>> allocate_kv(std::uint32_t units, std::int32_t head_dim,
-                                              DType dtype) override;
+  Result<std::unique_ptr<KvPool>> allocate_kv(const KvPoolShape& shape) override;
   Result<std::unique_ptr<PackedMatrix>> pack(std::span<const WeightPart> parts, DType format,
                                              int slices) override;
   Result<std::unique_ptr<PackedMatrix>> restore(const PackedShape& shape, std::int64_t bytes,

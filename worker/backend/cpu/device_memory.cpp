@@ -52,7 +52,9 @@ DeviceMemory::~DeviceMemory() {
   if (data_) munmap(data_, static_cast<std::size_t>(bytes_));
 }
 
-Result<std::unique_ptr<KvPool>> CpuKvPool::create(std::uint32_t units, std::int32_t head_dim, DType dtype) {
+Result<std::unique_ptr<KvPool>> CpuKvPool::create(const KvPoolShape& shape) {
+  const auto [units, head_dim, dtype, units_per_page] = shape;
+  LEADLINE_CHECK(units_per_page > 0, "no units per page");
   if (dtype != DType::f32 && dtype != DType::bf16 && dtype != DType::f16 && dtype != DType::i8)
     return monitoring::fail(Errc::configuration, "KV dtype " + std::string(transport::name_of(dtype)) +
                                                      ": not one of f32, bf16, f16, int8");
@@ -71,11 +73,7 @@ Result<std::unique_ptr<KvPool>> CpuKvPool::create(std::uint32_t units, std::int3
   if (dtype == DType::i8) layout.unit_bytes += 2 * kPageTokens * std::int64_t{sizeof(float)};
   auto memory = DeviceMemory::allocate(std::int64_t{units} * layout.unit_bytes, "the KV pool");
   if (!memory) return tl::unexpected(memory.error());
-  return std::unique_ptr<KvPool>(new CpuKvPool(units, layout, std::move(*memory)));
-}
-
-void lay_out_by_head(KvPool& pool, std::uint32_t units_per_page) {
-  if (auto* host = dynamic_cast<CpuKvPool*>(&pool)) host->lay_out(units_per_page);
+  return std::unique_ptr<KvPool>(new CpuKvPool(units, units_per_page, layout, std::move(*memory)));
 }
 
 }  // namespace leadline::worker::cpu

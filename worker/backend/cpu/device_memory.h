@@ -45,11 +45,11 @@ class CpuBuffer final : public Buffer {
 };
 
 // Units in the layout of UnitLayout: K transposed, so that the slots of a page are the lanes of a vector; V
-// row by row. Where the units of a page are told (lay_out), the same unit of neighbouring pages lies side by
-// side: a head's walk over a sequence is then one stream of memory.
+// row by row. The same unit of neighbouring pages lies side by side; units that are no whole pages lie in
+// order.
 class CpuKvPool final : public KvPool {
  public:
-  static Result<std::unique_ptr<KvPool>> create(std::uint32_t units, std::int32_t head_dim, DType dtype);
+  static Result<std::unique_ptr<KvPool>> create(const KvPoolShape& shape);
   std::uint32_t units() const override { return units_; }
   std::int64_t unit_bytes() const override { return layout_.unit_bytes; }
   DType dtype() const override { return static_cast<DType>(layout_.format); }
@@ -58,25 +58,19 @@ class CpuKvPool final : public KvPool {
   [[nodiscard]] std::uint8_t* unit(std::uint32_t u) const {
     return base() + std::int64_t{u % per_page_ * pages_ + u / per_page_} * layout_.unit_bytes;
   }
-  // REQUIRES: nothing written yet. Unit u belongs to page u / per_page; a pool of no whole pages stays as it
-  // is.
-  void lay_out(std::uint32_t per_page) {
-    if (per_page == 0 || units_ % per_page != 0) return;
-    per_page_ = per_page;
-    pages_ = units_ / per_page;
-  }
   [[nodiscard]] std::uint32_t per_page() const { return per_page_; }
   [[nodiscard]] std::uint32_t pages() const { return pages_; }
 
  private:
-  CpuKvPool(std::uint32_t units, const UnitLayout& layout, DeviceMemory memory)
-      : units_(units), pages_(units), layout_(layout), memory_(std::move(memory)) {}
-  std::uint32_t units_, per_page_ = 1, pages_;
+  CpuKvPool(std::uint32_t units, std::uint32_t per_page, const UnitLayout& layout, DeviceMemory memory)
+      : units_(units),
+        per_page_(units % per_page == 0 ? per_page : 1),
+        pages_(units / per_page_),
+        layout_(layout),
+        memory_(std::move(memory)) {}
+  std::uint32_t units_, per_page_, pages_;
   UnitLayout layout_;
   DeviceMemory memory_;
 };
-
-// CpuKvPool::lay_out where the pool is the CPU's; nothing elsewhere.
-void lay_out_by_head(KvPool& pool, std::uint32_t units_per_page);
 
 }  // namespace leadline::worker::cpu

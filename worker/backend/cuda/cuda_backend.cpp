@@ -72,14 +72,14 @@ Result<std::unique_ptr<Buffer>> CudaBackend::allocate(std::int64_t bytes, std::s
   return std::unique_ptr<Buffer>(new CudaBuffer(ArenaPiece(*arena_, *taken, bytes), bytes));
 }
 
-Result<std::unique_ptr<KvPool>> CudaBackend::allocate_kv(std::uint32_t units, std::int32_t head_dim,
-                                                         DType dtype) {
-  auto pool = CudaKvPool::create(*arena_, units, head_dim, dtype);
+Result<std::unique_ptr<KvPool>> CudaBackend::allocate_kv(const KvPoolShape& shape) {
+  auto pool = CudaKvPool::create(*arena_, shape.units, shape.head_dim, shape.dtype);
   if (!pool) return tl::unexpected(pool.error());
   ++pools_made_;  // another pool may lie where one was
   graphs_.clear();
   const UnitMemory memory = (*pool)->memory();
-  if (units > 0) runtime_->fill(memory.base, 0, memory.unit_bytes * std::int64_t{units}, stream_.get());
+  if (shape.units > 0)
+    runtime_->fill(memory.base, 0, memory.unit_bytes * std::int64_t{shape.units}, stream_.get());
   if (options_.log) options_.log("cuda memory: " + arena_->table());
   return std::unique_ptr<KvPool>(std::move(*pool));
 }

@@ -40,8 +40,7 @@ class CudaBackend final : public Backend {
   std::string_view name() const override { return name_; }
   std::string arithmetic_id() const override;
   Result<std::unique_ptr<Buffer>> allocate(std::int64_t bytes, std::string_view what) override;
-  Result<std::unique_ptr<KvPool>> allocate_kv(std::uint32_t units, std::int32_t head_dim,
-                                              DType dtype) override;
+  Result<std::unique_ptr<KvPool>> allocate_kv(const KvPoolShape& shape) override;
   void upload(void* device, const void* host, std::int64_t bytes) override;
   void download(void* host, const void* device, std::int64_t bytes) override;
   bool host_addressable() const override { return false; }

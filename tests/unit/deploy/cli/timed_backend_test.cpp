@@ -31,8 +31,8 @@ std::vector<float> forward(worker::Backend& backend, const std::string& weights)
   EXPECT_TRUE(model.has_value());
   const std::uint32_t pages[] = {0, 1};
   const auto heads = static_cast<std::uint32_t>(config->kv_heads);
-  auto pool = backend.allocate_kv(2 * heads * static_cast<std::uint32_t>(config->layers), config->head_dim,
-                                  worker::DType::bf16);
+  auto pool = backend.allocate_kv(
+      {2 * heads * static_cast<std::uint32_t>(config->layers), config->head_dim, worker::DType::bf16});
   worker::SequenceRows rows;
   rows.rows = kRows;
   rows.kv.table = pages;

@@ -28,7 +28,7 @@ class PackedCacheTest : public ::testing::Test {
     std::unique_ptr<transport::Communicator> ranks;
     std::unique_ptr<Transformer> model;
     [[nodiscard]] std::vector<float> logits() const {
-      auto pool = *backend->allocate_kv(64, 16, DType::f32);
+      auto pool = *backend->allocate_kv({64, 16, DType::f32});
       const std::vector<std::int32_t> tokens{3, 1, 4, 1, 5}, wanted{4};
       const std::vector<std::uint32_t> table{0};
       SequenceRows rows;

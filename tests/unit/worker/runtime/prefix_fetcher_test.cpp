@@ -24,7 +24,7 @@ class PrefixFetcherTest : public ::testing::Test {
     auto backend = make_backend({.device = "cpu", .isa = "scalar", .threads = 1});
     ASSERT_TRUE(backend);
     backend_ = std::move(*backend);
-    auto pool = backend_->allocate_kv(kPages, kHeadDim, DType::f32);
+    auto pool = backend_->allocate_kv({kPages, kHeadDim, DType::f32});
     ASSERT_TRUE(pool);
     pool_ = std::move(*pool);
     auto tier = std::make_unique<tests::GatedTier>(kvstore::TierKind::redis);

@@ -35,7 +35,7 @@ struct Recorded {
     auto runtime = std::make_unique<EmulatedRuntime>(emulated);
     device = runtime.get();
     backend = std::move(*CudaBackend::create(std::move(runtime), options));
-    pool = std::move(*backend->allocate_kv(256, kDim, DType::bf16));
+    pool = std::move(*backend->allocate_kv({256, kDim, DType::bf16}));
     memory = std::move(*backend->allocate(1 << 20, "activations"));
     std::iota(table.begin(), table.end(), 0U);
     const std::vector<float> weights(static_cast<std::size_t>(128 * kHidden), 0.5F);
@@ -189,7 +189,7 @@ TEST(CudaBackend, OldChipsAndFullOnesAreRefusedWithTheNumbers) {
   ASSERT_FALSE(refused.has_value());
   EXPECT_NE(refused.error().message.find("sm_75"), std::string::npos);
   Recorded r;
-  const auto pool = r.backend->allocate_kv(1 << 20, kDim, DType::bf16);
+  const auto pool = r.backend->allocate_kv({1 << 20, kDim, DType::bf16});
   ASSERT_FALSE(pool.has_value());
   EXPECT_EQ(pool.error().code, Errc::out_of_memory);
   EXPECT_NE(pool.error().message.find("KV pool"), std::string::npos) << pool.error().message;
