@@ -17,6 +17,7 @@
 #include <thread>
 
 #include "monitoring/check.h"
+#include "monitoring/http_reason.h"
 #include "monitoring/log.h"
 
 namespace leadline::monitoring {
@@ -24,42 +25,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-std::string_view status_text(int status) {
-  switch (status) {
-    case 200:
-      return "OK";
-    case 202:
-      return "Accepted";
-    case 400:
-      return "Bad Request";
-    case 404:
-      return "Not Found";
-    case 405:
-      return "Method Not Allowed";
-    case 408:
-      return "Request Timeout";
-    case 409:
-      return "Conflict";
-    case 411:
-      return "Length Required";
-    case 413:
-      return "Content Too Large";
-    case 431:
-      return "Request Header Fields Too Large";
-    case 501:
-      return "Not Implemented";
-    case 503:
-      return "Service Unavailable";
-    case 505:
-      return "HTTP Version Not Supported";
-    default:
-      return "Status";
-  }
-}
-
 std::string to_bytes(const AdminResponse& response, std::string_view allow = {}) {
-  std::string out = "HTTP/1.1 " + std::to_string(response.status) + " " +
-                    std::string(status_text(response.status)) + "\r\n";
+  std::string out =
+      "HTTP/1.1 " + std::to_string(response.status) + " " + http_reason(response.status) + "\r\n";
   out += "Content-Type: " + response.content_type + "\r\n";
   out += "Content-Length: " + std::to_string(response.body.size()) + "\r\n";
   if (!allow.empty()) out += "Allow: " + std::string(allow) + "\r\n";

@@ -6,6 +6,7 @@
 
 #include "coordinator/http/error_response.h"
 #include "coordinator/http/request_id.h"
+#include "monitoring/http_reason.h"
 #include "monitoring/log.h"
 
 namespace leadline::coordinator {
@@ -14,49 +15,6 @@ namespace {
 
 constexpr std::uint64_t kLingerMs = 2'000;
 constexpr std::size_t kLingerBytes = std::size_t{1} << 20;
-
-const char* reason_phrase(int status) {
-  switch (status) {
-    case 200:
-      return "OK";
-    case 204:
-      return "No Content";
-    case 400:
-      return "Bad Request";
-    case 401:
-      return "Unauthorized";
-    case 403:
-      return "Forbidden";
-    case 404:
-      return "Not Found";
-    case 405:
-      return "Method Not Allowed";
-    case 408:
-      return "Request Timeout";
-    case 413:
-      return "Content Too Large";
-    case 414:
-      return "URI Too Long";
-    case 415:
-      return "Unsupported Media Type";
-    case 417:
-      return "Expectation Failed";
-    case 429:
-      return "Too Many Requests";
-    case 431:
-      return "Request Header Fields Too Large";
-    case 500:
-      return "Internal Server Error";
-    case 501:
-      return "Not Implemented";
-    case 503:
-      return "Service Unavailable";
-    case 505:
-      return "HTTP Version Not Supported";
-    default:
-      return "Status";
-  }
-}
 
 std::string http_date() {
   const std::time_t now = std::time(nullptr);
@@ -337,7 +295,7 @@ void Connection::refuse(HttpResponse response) {
 std::string Connection::response_head(const HttpResponse& response, const HttpRequest& request, bool streamed,
                                       bool close) const {
   std::string head =
-      "HTTP/1.1 " + std::to_string(response.status) + " " + reason_phrase(response.status) + "\r\n";
+      "HTTP/1.1 " + std::to_string(response.status) + " " + monitoring::http_reason(response.status) + "\r\n";
   const auto add = [&head](std::string_view name, std::string_view value) {
     head.append(name).append(": ").append(value).append("\r\n");
   };
