@@ -13,6 +13,21 @@ std::string in_mib(std::int64_t bytes) {
   return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB";
 }
 
+// Of the host's free memory, this rank's.
+std::int64_t share_of(const MemoryRequest& r) {
+  return r.available_bytes / std::max(1, r.ranks_on_host);
+}
+
+MemoryPlan with_swap(const MemoryRequest& r, std::int64_t pages) {
+  MemoryPlan plan;
+  plan.pages = static_cast<std::uint32_t>(pages);
+  plan.pool_bytes = pages * r.page_bytes;
+  const std::int64_t swap = r.swap_bytes < 0 ? std::min(plan.pool_bytes, share_of(r) / 4) : r.swap_bytes;
+  plan.host_pages = static_cast<std::uint32_t>(std::min<std::int64_t>(swap / r.page_bytes, 1 << 24));
+  plan.swap_bytes = plan.host_pages * r.page_bytes;
+  return plan;
+}
+
 // Pages in a device's own memory: up to all of what is free there; only the swap pages are the host's.
 Result<MemoryPlan> plan_device_memory(const MemoryRequest& r, std::int64_t pages_per_sequence) {
   if (r.kv_pool_bytes > r.device_bytes)
@@ -29,14 +44,7 @@ Result<MemoryPlan> plan_device_memory(const MemoryRequest& r, std::int64_t pages
                                 in_mib(pages_per_sequence * r.page_bytes) +
                                 " of KV pages, the GPU has room for " + in_mib(pages * r.page_bytes) +
                                 ": lower --max-model-len or raise --gpu-memory-utilization");
-  const std::int64_t share = r.available_bytes / std::max(1, r.ranks_on_host);
-  MemoryPlan plan;
-  plan.pages = static_cast<std::uint32_t>(pages);
-  plan.pool_bytes = pages * r.page_bytes;
-  const std::int64_t swap = r.swap_bytes < 0 ? std::min(plan.pool_bytes, share / 4) : r.swap_bytes;
-  plan.host_pages = static_cast<std::uint32_t>(std::min<std::int64_t>(swap / r.page_bytes, 1 << 24));
-  plan.swap_bytes = plan.host_pages * r.page_bytes;
-  return plan;
+  return with_swap(r, pages);
 }
 
 }  // namespace
@@ -44,7 +52,7 @@ Result<MemoryPlan> plan_device_memory(const MemoryRequest& r, std::int64_t pages
 Result<MemoryPlan> plan_memory(const MemoryRequest& r) {
   const std::int64_t pages_per_sequence = (r.max_model_len + kPageTokenCount - 1) / kPageTokenCount + 1;
   if (r.device_bytes >= 0) return plan_device_memory(r, pages_per_sequence);
-  const std::int64_t share = r.available_bytes / std::max(1, r.ranks_on_host);
+  const std::int64_t share = share_of(r);
   std::int64_t pages = 0;
   if (r.kv_pool_bytes > 0) {
     pages = r.kv_pool_bytes / r.page_bytes;
@@ -64,13 +72,7 @@ Result<MemoryPlan> plan_memory(const MemoryRequest& r) {
         "one sequence of --max-model-len " + std::to_string(r.max_model_len) + " needs " +
             in_mib(pages_per_sequence * r.page_bytes) + " of KV pages per rank, the pool has " +
             in_mib(std::min(pages * r.page_bytes, share)) + ": lower --max-model-len or raise --kv-pool");
-  MemoryPlan plan;
-  plan.pages = static_cast<std::uint32_t>(pages);
-  plan.pool_bytes = pages * r.page_bytes;
-  const std::int64_t swap = r.swap_bytes < 0 ? std::min(plan.pool_bytes, share / 4) : r.swap_bytes;
-  plan.host_pages = static_cast<std::uint32_t>(std::min<std::int64_t>(swap / r.page_bytes, 1 << 24));
-  plan.swap_bytes = plan.host_pages * r.page_bytes;
-  return plan;
+  return with_swap(r, pages);
 }
 
 std::int64_t available_memory_bytes() {
