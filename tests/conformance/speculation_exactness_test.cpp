@@ -215,18 +215,7 @@ TEST(Speculation, GoingOnElsewhereFromTheTokensAlreadyMade) {
   HarnessOptions options;
   options.policy = random_policy(3);
   WorkerHarness worker(options);
-  std::vector<Generate> requests = all_requests();
-  std::vector<Answer> joined;
-  for (std::size_t i = 0; i < requests.size(); ++i) {
-    const auto& want = plain()[i].tokens;
-    const std::size_t made = want.size() / 2;
-    for (std::size_t t = 0; t < made; ++t) requests[i].generated.push_back(want[t].token);
-    Answer answer = worker.run({requests[i]}).front();
-    answer.tokens.insert(answer.tokens.begin(), want.begin(),
-                         want.begin() + static_cast<std::ptrdiff_t>(made));
-    joined.push_back(std::move(answer));
-  }
-  expect_same(joined, plain());
+  expect_same(continued_at_half(worker, all_requests(), plain()), plain());
 }
 
 TEST(Speculation, CancelsInTheMidstOfRoundsFreeTheirPages) {

@@ -74,4 +74,21 @@ inline void expect_same(const std::vector<Answer>& got, const std::vector<Answer
   }
 }
 
+// Each request in two halves: the second goes on from the tokens that the first gave (failover).
+inline std::vector<Answer> continued_at_half(WorkerHarness& worker, std::vector<transport::Generate> requests,
+                                             const std::vector<Answer>& whole) {
+  std::vector<Answer> joined;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const std::vector<transport::SampledToken>& want = whole[i].tokens;
+    const std::size_t made = want.size() / 2;
+    for (std::size_t t = 0; t < made; ++t) requests[i].generated.push_back(want[t].token);
+    Answer answer = worker.run({requests[i]}).front();
+    EXPECT_EQ(answer.finish.generated_tokens, want.size() - made);
+    answer.tokens.insert(answer.tokens.begin(), want.begin(),
+                         want.begin() + static_cast<std::ptrdiff_t>(made));
+    joined.push_back(std::move(answer));
+  }
+  return joined;
+}
+
 }  // namespace leadline::tests

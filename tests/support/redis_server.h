@@ -2,10 +2,8 @@
 // RedisServer: a real redis-server of a test's own, on a free port of 127.0.0.1, in a scratch directory,
 // ended with it. make() gives null where there is no redis-server. Thread: one.
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,21 +12,10 @@
 #include <vector>
 
 #include "kvstore/redis_link.h"
+#include "tests/support/free_port.h"
 #include "tests/support/scratch_directory.h"
 
 namespace leadline::tests {
-
-inline std::uint16_t free_port() {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  ::bind(fd, reinterpret_cast<sockaddr*>(&address), size);
-  ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-  ::close(fd);
-  return ntohs(address.sin_port);
-}
 
 class RedisServer {
  public:

@@ -1,9 +1,6 @@
 // Starts groups of every implementation and size, and holds each rank to the laws of communicator_laws.cpp.
 
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -11,6 +8,7 @@
 #include <vector>
 
 #include "tests/conformance/communicator/communicator_laws.h"
+#include "tests/support/free_port.h"
 
 namespace leadline::tests {
 namespace {
@@ -19,18 +17,6 @@ struct GroupCase {
   const char* backend;
   int ranks;
 };
-
-int free_port() {
-  const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  ::bind(fd, reinterpret_cast<sockaddr*>(&address), size);
-  ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-  ::close(fd);
-  return ntohs(address.sin_port);
-}
 
 std::string output_of(const std::string& command) {
   FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
