@@ -5,14 +5,12 @@
 #include <chrono>
 #include <cstdio>
 #include <memory>
-#include <numeric>
 #include <vector>
 
+#include "deploy/cli/lone_model.h"
 #include "policy/byte_file.h"
 #include "policy/exit_features.h"
 #include "policy/trainer/cost_table.h"
-#include "transport/collective/identity_communicator.h"
-#include "worker/model/transformer.h"
 #include "worker/sampling/sampler.h"
 
 namespace leadline::deploy {
@@ -32,10 +30,11 @@ class CostProbe {
   // Seconds of one pass of `rows` rows over layers [0, last), logits of `heads` rows.
   Result<double> pass(int rows, int context, int last, int heads);
   double probe();  // seconds of statistics and draw of one row
-  [[nodiscard]] int layers() const { return config_.layers; }
-  [[nodiscard]] std::string identity() const { return model_->identity(); }
+  [[nodiscard]] int layers() const { return model_.config.layers; }
+  [[nodiscard]] std::string identity() const { return model_.transformer->identity(); }
   [[nodiscard]] std::string made_by() const {
-    return std::string(backend_->name()) + " " + backend_->arithmetic_id() + ", " + options_.model;
+    return std::string(model_.backend->name()) + " " + model_.backend->arithmetic_id() + ", " +
+           options_.model;
   }
 
  private:
@@ -43,12 +42,7 @@ class CostProbe {
   Result<void> load();
 
   const CostOptions options_;
-  worker::ModelConfig config_;
-  std::unique_ptr<worker::Backend> backend_;
-  transport::IdentityCommunicator ranks_;
-  std::unique_ptr<worker::KvPool> pool_;
-  std::unique_ptr<worker::Transformer> model_;
-  std::vector<std::uint32_t> pages_;
+  LoneModel model_;
   std::uint32_t pages_each_ = 0;
 };
 
@@ -59,36 +53,19 @@ Result<std::unique_ptr<CostProbe>> CostProbe::start(const CostOptions& options) 
 }
 
 Result<void> CostProbe::load() {
-  auto config = worker::ModelConfig::load(options_.model);
-  if (!config) return tl::unexpected(config.error());
-  config_ = std::move(*config);
-  if (config_.layers < kManyLayers)
+  if (auto read = model_.read_config(options_.model); !read) return read;
+  if (model_.config.layers < kManyLayers)
     return monitoring::fail(worker::Errc::unsupported_model,
-                            "num_hidden_layers = " + std::to_string(config_.layers) +
+                            "num_hidden_layers = " + std::to_string(model_.config.layers) +
                                 ": costs need at least " + std::to_string(kManyLayers));
-  worker::BackendOptions wanted;
-  wanted.device = "cpu";
-  wanted.threads = options_.threads;
-  auto backend = worker::make_backend(wanted);
-  if (!backend) return tl::unexpected(backend.error());
-  backend_ = std::move(*backend);
   const int last_slot = kContexts[std::size(kContexts) - 1] + options_.max_rows;
   worker::TransformerOptions load;
   load.model_directory = options_.model;
   load.max_rows = load.max_logit_rows = options_.max_rows;
   load.max_positions = last_slot;
-  auto model = worker::Transformer::load(config_, load, *backend_, ranks_);
-  if (!model) return tl::unexpected(model.error());
-  model_ = std::move(*model);
-  pages_each_ = (static_cast<std::uint32_t>(last_slot) + worker::kPageTokens - 1) / worker::kPageTokens;
-  pages_.resize(pages_each_ * kSequences);
-  std::iota(pages_.begin(), pages_.end(), 0U);
-  const auto per_page = static_cast<std::uint32_t>(config_.layers * config_.kv_heads);
-  auto pool = backend_->allocate_kv({static_cast<std::uint32_t>(pages_.size()) * per_page, config_.head_dim,
-                                     worker::DType::bf16, per_page});
-  if (!pool) return tl::unexpected(pool.error());
-  pool_ = std::move(*pool);
-  return {};
+  if (auto loaded = model_.load(load, options_.threads); !loaded) return loaded;
+  pages_each_ = pages_of(last_slot);
+  return model_.make_pages(pages_each_ * kSequences);
 }
 
 Result<double> CostProbe::pass(int rows, int context, int last, int heads) {
@@ -99,8 +76,8 @@ Result<double> CostProbe::pass(int rows, int context, int last, int heads) {
     s.first_row = row;
     s.rows = rows / sequences + (i < rows % sequences ? 1 : 0);
     s.first_position = s.kv_before = context;
-    s.kv.table = pages_.data() + pages_each_ * static_cast<std::uint32_t>(i);
-    s.kv.scale = static_cast<std::uint32_t>(config_.layers * config_.kv_heads);
+    s.kv.table = model_.pages.data() + pages_each_ * static_cast<std::uint32_t>(i);
+    s.kv.scale = model_.units_per_page();
     s.kv.head_step = 1;
     s.decode = true;
     row += s.rows;
@@ -109,19 +86,19 @@ Result<double> CostProbe::pass(int rows, int context, int last, int heads) {
   std::vector<std::int32_t> tokens(static_cast<std::size_t>(rows)),
       logit_rows(static_cast<std::size_t>(heads));
   for (std::size_t i = 0; i < tokens.size(); ++i)
-    tokens[i] = static_cast<std::int32_t>(100 + 7 * i) % config_.vocab;
+    tokens[i] = static_cast<std::int32_t>(100 + 7 * i) % model_.config.vocab;
   std::iota(logit_rows.begin(), logit_rows.end(), 0);
   const std::vector<worker::LayerRange> layers(all.size(), worker::LayerRange{0, last});
-  worker::StepBatch batch{tokens, all, static_cast<std::uint32_t>(config_.kv_heads), logit_rows};
-  if (last < config_.layers) batch.layers = layers;
+  worker::StepBatch batch{tokens, all, static_cast<std::uint32_t>(model_.config.kv_heads), logit_rows};
+  if (last < model_.config.layers) batch.layers = layers;
   const auto begin = Clock::now();
-  auto ran = model_->forward(batch, *pool_);
+  auto ran = model_.transformer->forward(batch, *model_.pool);
   if (!ran) return tl::unexpected(ran.error());
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
 double CostProbe::probe() {
-  std::vector<float> logits(static_cast<std::size_t>(config_.vocab));
+  std::vector<float> logits(static_cast<std::size_t>(model_.config.vocab));
   for (std::size_t i = 0; i < logits.size(); ++i) logits[i] = static_cast<float>((i * 7919) % 1000) * 0.01F;
   worker::SamplerScratch scratch;
   worker::SamplingParams params;
@@ -131,7 +108,7 @@ double CostProbe::probe() {
   for (int i = 0; i < kRowsTimed; ++i) {
     worker::SamplingRow row;
     row.logits = logits;
-    row.allowed_vocab = config_.vocab;
+    row.allowed_vocab = model_.config.vocab;
     (void)policy::read_probe(logits, worker::sample(row, params, scratch).token);
   }
   return std::chrono::duration<double>(Clock::now() - begin).count() / kRowsTimed;

@@ -7,13 +7,11 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include "coordinator/text/tokenizer.h"
+#include "deploy/cli/lone_model.h"
 #include "policy/exit_features.h"
 #include "policy/trainer/decode_trace.h"
-#include "transport/collective/identity_communicator.h"
-#include "worker/model/transformer.h"
 #include "worker/sampling/sampler.h"
 
 namespace leadline::deploy {
@@ -38,7 +36,7 @@ class Recorder {
   static Result<std::unique_ptr<Recorder>> start(const TraceOptions& options);
   Result<AnswerTrace> record(const TracePrompt& prompt, float temperature, std::uint64_t seed);
   [[nodiscard]] DecodeTrace header() const {
-    return {config_.layers, options_.max_draft, exits_, model_->identity(), {}};
+    return {model_.config.layers, options_.max_draft, exits_, model_.transformer->identity(), {}};
   }
 
  private:
@@ -62,15 +60,10 @@ class Recorder {
                       std::int32_t exit, const AnswerTrace& answer, ExitTrace& trace);
 
   const TraceOptions options_;
-  worker::ModelConfig config_;
+  LoneModel model_;  // pages of the answer, then scratch
   std::unique_ptr<coordinator::Tokenizer> tokenizer_;
-  std::unique_ptr<worker::Backend> backend_;
-  transport::IdentityCommunicator ranks_;
-  std::unique_ptr<worker::KvPool> pool_;
-  std::unique_ptr<worker::Transformer> model_;
   std::vector<std::int32_t> exits_;
-  std::int32_t vocab_ = 0;            // ids that the tokenizer has
-  std::vector<std::uint32_t> pages_;  // of the answer, then scratch
+  std::int32_t vocab_ = 0;  // ids that the tokenizer has
   std::uint32_t answer_pages_ = 0, branch_pages_ = 0;
   worker::SamplingParams sampling_;
   worker::SamplerScratch scratch_;
@@ -83,45 +76,28 @@ Result<std::unique_ptr<Recorder>> Recorder::start(const TraceOptions& options) {
 }
 
 Result<void> Recorder::load() {
-  auto config = worker::ModelConfig::load(options_.model);
-  if (!config) return tl::unexpected(config.error());
-  config_ = std::move(*config);
+  if (auto read = model_.read_config(options_.model); !read) return read;
   auto tokenizer = coordinator::Tokenizer::load(options_.model);
   if (!tokenizer) return monitoring::fail(worker::Errc::malformed_file, tokenizer.error().message);
   tokenizer_ = std::move(*tokenizer);
-  vocab_ = std::min(config_.vocab, static_cast<std::int32_t>(tokenizer_->vocab_size()));
-  worker::BackendOptions wanted;
-  wanted.device = "cpu";
-  wanted.threads = options_.threads;
-  auto backend = worker::make_backend(wanted);
-  if (!backend) return tl::unexpected(backend.error());
-  backend_ = std::move(*backend);
+  vocab_ = std::min(model_.config.vocab, static_cast<std::int32_t>(tokenizer_->vocab_size()));
   worker::TransformerOptions load;
   load.model_directory = options_.model;
   load.max_rows = std::max({kPrefillRows, options_.tokens, kBranchesAtOnce});
   load.max_logit_rows = std::max(options_.tokens, kBranchesAtOnce);
-  load.max_positions = config_.max_positions;
-  auto model = worker::Transformer::load(config_, load, *backend_, ranks_);
-  if (!model) return tl::unexpected(model.error());
-  model_ = std::move(*model);
+  load.max_positions = model_.config.max_positions;
+  if (auto loaded = model_.load(load, options_.threads); !loaded) return loaded;
   exits_.assign(options_.exits.begin(), options_.exits.end());
-  for (std::int32_t exit = 1; exit < config_.layers && options_.exits.empty(); ++exit) exits_.push_back(exit);
+  for (std::int32_t exit = 1; exit < model_.config.layers && options_.exits.empty(); ++exit)
+    exits_.push_back(exit);
   for (std::size_t i = 0; i < exits_.size(); ++i)
-    if (exits_[i] < 1 || exits_[i] >= config_.layers || (i > 0 && exits_[i] <= exits_[i - 1]))
+    if (exits_[i] < 1 || exits_[i] >= model_.config.layers || (i > 0 && exits_[i] <= exits_[i - 1]))
       return monitoring::fail(worker::Errc::configuration,
                               "--exits: " + std::to_string(exits_[i]) + ": ascending layers in 1 to " +
-                                  std::to_string(config_.layers - 1) + " are possible");
-  const auto page = worker::kPageTokens;
-  answer_pages_ = (static_cast<std::uint32_t>(config_.max_positions) + page - 1) / page;
-  branch_pages_ = (static_cast<std::uint32_t>(options_.max_draft) + 2 * page - 1) / page;
-  pages_.resize(answer_pages_ + kBranchesAtOnce * branch_pages_);
-  std::iota(pages_.begin(), pages_.end(), 0U);
-  const auto per_page = static_cast<std::uint32_t>(config_.layers * config_.kv_heads);
-  auto pool = backend_->allocate_kv({static_cast<std::uint32_t>(pages_.size()) * per_page, config_.head_dim,
-                                     worker::DType::bf16, per_page});
-  if (!pool) return tl::unexpected(pool.error());
-  pool_ = std::move(*pool);
-  return {};
+                                  std::to_string(model_.config.layers - 1) + " are possible");
+  answer_pages_ = pages_of(model_.config.max_positions);
+  branch_pages_ = pages_of(options_.max_draft) + 1;
+  return model_.make_pages(answer_pages_ + kBranchesAtOnce * branch_pages_);
 }
 
 // Rows of one sequence in order of slots, or one row of each of several; up to layer `exit`.
@@ -135,7 +111,7 @@ Result<ConstFloatMatrix> Recorder::run(std::span<const Row> rows, bool one_seque
       s.first_row = static_cast<std::int32_t>(tokens.size());
       s.first_position = s.kv_before = row.slot;
       s.kv.table = row.table.data();
-      s.kv.scale = static_cast<std::uint32_t>(config_.layers * config_.kv_heads);
+      s.kv.scale = model_.units_per_page();
       s.kv.head_step = 1;
       s.decode = true;
       sequences.push_back(s);
@@ -147,9 +123,9 @@ Result<ConstFloatMatrix> Recorder::run(std::span<const Row> rows, bool one_seque
        r < static_cast<std::int32_t>(rows.size()); ++r)
     logit_rows.push_back(r);
   const std::vector<worker::LayerRange> layers(sequences.size(), worker::LayerRange{0, exit});
-  worker::StepBatch batch{tokens, sequences, static_cast<std::uint32_t>(config_.kv_heads), logit_rows};
-  if (exit < config_.layers) batch.layers = layers;
-  return model_->forward(batch, *pool_);
+  worker::StepBatch batch{tokens, sequences, static_cast<std::uint32_t>(model_.config.kv_heads), logit_rows};
+  if (exit < model_.config.layers) batch.layers = layers;
+  return model_.transformer->forward(batch, *model_.pool);
 }
 
 std::int32_t Recorder::draw(std::span<const float> logits, std::int32_t position, const AnswerTrace& answer) {
@@ -165,16 +141,16 @@ std::int32_t Recorder::draw(std::span<const float> logits, std::int32_t position
 Result<void> Recorder::decode(std::span<const std::int32_t> prompt, AnswerTrace& answer) {
   std::vector<Row> rows;
   for (std::size_t i = 0; i + 1 < prompt.size(); ++i) {
-    rows.push_back({prompt[i], static_cast<std::int32_t>(i), pages_});
+    rows.push_back({prompt[i], static_cast<std::int32_t>(i), model_.pages});
     if (rows.size() < kPrefillRows && i + 2 < prompt.size()) continue;
-    if (auto ran = run(rows, true, config_.layers, false); !ran) return tl::unexpected(ran.error());
+    if (auto ran = run(rows, true, model_.config.layers, false); !ran) return tl::unexpected(ran.error());
     rows.clear();
   }
   std::int32_t token = prompt.back();
   for (int i = 0; i < options_.tokens; ++i) {
     const auto slot = answer.prompt_tokens - 1 + i;
-    const Row one{token, slot, pages_};
-    auto logits = run({&one, 1}, true, config_.layers, true);
+    const Row one{token, slot, model_.pages};
+    auto logits = run({&one, 1}, true, model_.config.layers, true);
     if (!logits) return tl::unexpected(logits.error());
     token = draw(row(*logits, 0), slot + 1, answer);
     const ProbeReading reading = target_reading(row(*logits, 0));
@@ -191,7 +167,7 @@ Result<void> Recorder::read_exit(std::int32_t last_prompt_token, std::int32_t ex
   std::vector<Row> rows;
   for (std::size_t i = 0; i < answer.tokens.size(); ++i)
     rows.push_back({i == 0 ? last_prompt_token : answer.tokens[i - 1],
-                    answer.prompt_tokens - 1 + static_cast<std::int32_t>(i), pages_});
+                    answer.prompt_tokens - 1 + static_cast<std::int32_t>(i), model_.pages});
   auto logits = run(rows, true, exit, true);
   if (!logits) return tl::unexpected(logits.error());
   std::vector<std::int32_t> starts, drafts;
@@ -214,7 +190,7 @@ Result<void> Recorder::read_exit(std::int32_t last_prompt_token, std::int32_t ex
 // on a copy of the page that it begins in.
 Result<void> Recorder::follow(std::span<const std::int32_t> starts, std::span<const std::int32_t> drafts,
                               std::int32_t exit, const AnswerTrace& answer, ExitTrace& trace) {
-  const auto units = static_cast<std::uint32_t>(config_.layers * config_.kv_heads);
+  const auto units = model_.units_per_page();
   const auto passes = static_cast<std::size_t>(options_.max_draft - 1);
   for (std::size_t begin = 0; begin < starts.size(); begin += kBranchesAtOnce) {
     const std::size_t count = std::min<std::size_t>(kBranchesAtOnce, starts.size() - begin);
@@ -223,11 +199,12 @@ Result<void> Recorder::follow(std::span<const std::int32_t> starts, std::span<co
     for (std::size_t b = 0; b < count; ++b) {
       const std::int32_t slot = answer.prompt_tokens + starts[begin + b];  // of the wrong draft
       const std::uint32_t shared = static_cast<std::uint32_t>(slot) / worker::kPageTokens;
-      tables[b].assign(pages_.begin(), pages_.begin() + shared);
+      tables[b].assign(model_.pages.begin(), model_.pages.begin() + shared);
       for (std::uint32_t p = 0; p < branch_pages_; ++p)
         tables[b].push_back(answer_pages_ + static_cast<std::uint32_t>(b) * branch_pages_ + p);
-      for (std::uint32_t unit = 0; unit < static_cast<std::uint32_t>(exit * config_.kv_heads); ++unit)
-        backend_->copy_unit(*pool_, pages_[shared] * units + unit, tables[b][shared] * units + unit);
+      for (std::uint32_t unit = 0; unit < static_cast<std::uint32_t>(exit * model_.config.kv_heads); ++unit)
+        model_.backend->copy_unit(*model_.pool, model_.pages[shared] * units + unit,
+                                  tables[b][shared] * units + unit);
       rows[b] = {drafts[begin + b], slot, tables[b]};
     }
     for (std::size_t pass = 0; pass < passes; ++pass) {
@@ -247,7 +224,7 @@ Result<AnswerTrace> Recorder::record(const TracePrompt& prompt, float temperatur
   auto ids = tokenizer_->encode(prompt.text, false, kPromptLimit);
   if (!ids) return monitoring::fail(worker::Errc::configuration, ids.error().message);
   const std::vector<std::int32_t> tokens(ids->begin(), ids->end());
-  const auto room = config_.max_positions - options_.tokens - options_.max_draft;
+  const auto room = model_.config.max_positions - options_.tokens - options_.max_draft;
   if (tokens.empty() || static_cast<std::int32_t>(tokens.size()) > room)
     return monitoring::fail(worker::Errc::configuration, "a prompt of " + std::to_string(tokens.size()) +
                                                              " tokens: 1 to " + std::to_string(room));
