@@ -54,6 +54,25 @@ void add_store_flags(CLI::App& command, UpOptions& o) {
                      "replay` and `train`");
 }
 
+void add_speculation_flags(CLI::App& command, UpOptions& o) {
+  command.add_option("--speculation", o.speculation,
+                     "Who drafts: auto, off, static:E,K (K drafts from layer E), threshold:E,K,T, file:PATH");
+  command
+      .add_option("--draft-ranks", o.draft_ranks,
+                  "1: rank 0 drafts alone, without collectives; 0: all ranks draft")
+      ->check(CLI::Range(0, 1));
+  command.add_option("--exits", o.exits,
+                     "Layers where drafts may leave, as 2,4,6; default: the policy file's, else the model's "
+                     "shallow half");
+  command.add_flag("--speculation-guard,!--no-speculation-guard", o.guard,
+                   "Stop drafting where it loses time, and try again later");
+  command.add_option("--experience", o.experience,
+                     "Directory for logs of exit decisions, for `leadline policy train`; one below it per "
+                     "worker where there are several");
+  command.add_option("--explore", o.explore, "Share of logged decisions drawn for exploration")
+      ->check(CLI::Range(0.0, 1.0));
+}
+
 std::string or_words(std::int64_t value, std::string_view words) {
   return value == 0 ? std::string(words) : std::to_string(value);
 }
@@ -115,12 +134,7 @@ void add_up_flags(CLI::App& command, UpOptions& o) {
       ->check(CLI::Range(1, 1024));
   command.add_option("--step-tokens", o.step_tokens, "Rows of one step; 0: chosen for the device")
       ->check(CLI::Range(0, 8192));
-  command.add_option("--speculation", o.speculation,
-                     "Who drafts: auto, off, static:E,K (K drafts from layer E), threshold:E,K,T, file:PATH");
-  command
-      .add_option("--draft-ranks", o.draft_ranks,
-                  "1: rank 0 drafts alone, without collectives; 0: all ranks draft")
-      ->check(CLI::Range(0, 1));
+  add_speculation_flags(command, o);
   add_store_flags(command, o);
   command.add_option("--threads", o.threads, "Threads per rank; 0: cores divided by ranks")
       ->check(CLI::Range(0, 1024));
@@ -150,6 +164,8 @@ void add_up_flags(CLI::App& command, UpOptions& o) {
 std::string find_conflict(const UpOptions& o) {
   if (o.tls_cert.empty() != o.tls_key.empty()) return "--tls-cert and --tls-key come together";
   if (o.host.empty()) return "--host is empty";
+  if (o.explore > 0 && o.experience.empty())
+    return "--explore " + share(o.explore) + ": without --experience nothing is logged";
   if (!o.kv_access_log.empty()) {
     if (o.kv_memory_bytes <= 0 && (o.kv_disk.empty() || o.kv_disk_bytes <= 0) && o.kv_redis.empty())
       return "--kv-access-log " + o.kv_access_log + ": no tier is on";
@@ -184,6 +200,8 @@ std::string describe(const UpOptions& o) {
       {"step-tokens", or_words(o.step_tokens, "(chosen for the device)")},
       {"speculation", o.speculation},
       {"draft-ranks", std::to_string(o.draft_ranks)},
+      {"exits", o.exits.empty() ? "(the policy's)" : o.exits},
+      {"experience", o.experience.empty() ? "(off)" : o.experience + ", explore " + share(o.explore)},
       {"kv-memory", or_words(o.kv_memory_bytes, "(off)")},
       {"kv-disk", o.kv_disk.empty() || o.kv_disk_bytes == 0 ? "(off)" : o.kv_disk},
       {"kv-disk-bytes", or_words(o.kv_disk_bytes, "(off)")},
@@ -258,6 +276,13 @@ std::vector<std::string> worker_command(const UpOptions& o, const UpPlan& plan, 
   append_number(command, "--step-tokens", o.step_tokens);
   append(command, "--speculation", o.speculation);
   append_number(command, "--draft-ranks", o.draft_ranks);
+  append(command, "--exits", o.exits);
+  if (!o.guard) command.emplace_back("--no-speculation-guard");
+  if (!o.experience.empty()) {
+    append(command, "--experience",
+           o.workers > 1 ? o.experience + "/" + std::to_string(worker) : o.experience);
+    append(command, "--explore", share(o.explore));
+  }
   append_number(command, "--kv-memory", o.kv_memory_bytes);
   if (o.kv_disk_bytes > 0) {
     append(command, "--kv-disk", o.kv_disk);

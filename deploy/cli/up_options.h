@@ -34,6 +34,10 @@ struct UpOptions {
   int step_tokens = 0;               // rows of a step; 0 = the worker chooses
   std::string speculation = "auto";  // off | static:E,K | threshold:E,K,T
   int draft_ranks = 0;
+  std::string exits;       // candidate layers, "2,4,6"; "" = the worker chooses
+  bool guard = true;       // drafting stops where it loses time
+  std::string experience;  // directory for logs of exit decisions; "" = none
+  double explore = 0;      // share of logged decisions drawn for exploration
   // KV blocks that outlive requests (docs/kv_store.md)
   std::int64_t kv_memory_bytes = std::int64_t{1} << 30;  // per worker; 0 = off
   std::string kv_disk;                                   // directory; default: the user's cache folder

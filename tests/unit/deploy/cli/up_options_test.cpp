@@ -64,6 +64,18 @@ TEST(UpOptions, WhatConcernsAGpuReachesTheWorker) {
   EXPECT_THROW(parse({"--gpu-memory-utilization", "1.5"}), CLI::ParseError);
 }
 
+TEST(UpOptions, DecisionsAreLoggedBelowADirectoryPerWorker) {
+  const std::vector<std::string> words = {"--experience",          "/x", "--explore", "0.1", "--exits", "2,4",
+                                          "--no-speculation-guard"};
+  EXPECT_THAT(joined(worker_command(parse(words), plan_for(1), 0)),
+              HasSubstr("--exits 2,4 --no-speculation-guard --experience /x --explore 0.1 "));
+  std::vector<std::string> two = words;
+  two.insert(two.end(), {"--workers", "2"});
+  EXPECT_THAT(joined(worker_command(parse(two), plan_for(2), 1)), HasSubstr("--experience /x/1 "));
+  EXPECT_THAT(joined(worker_command(parse({}), plan_for(1), 0)), Not(HasSubstr("experience")));
+  EXPECT_THAT(find_conflict(parse({"--explore", "0.1"})), HasSubstr("--experience"));
+}
+
 TEST(UpOptions, WrongValuesAreRefused) {
   for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{{"--ranks", "0"},
                                                                                      {"--weights", "int3"},
