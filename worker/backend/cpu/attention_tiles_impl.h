@@ -46,7 +46,7 @@ struct SplitPairs {
 
 // What is needed later comes to the second cache meanwhile. The instruction itself: GCC 12 leaves out calls
 // whose only effect is a prefetch.
-static inline void fetch_line(const uint8_t* p) {
+static inline void fetch_later(const uint8_t* p) {
   asm volatile("prefetcht1 %0" ::"m"(*p));
 }
 
@@ -199,7 +199,7 @@ struct TileWalk {
     constexpr int kBytes = 2 * kPageSlots * Pairs::kSize;
     const int pairs = head_dim / 2, all = score_steps(head_dim) * kTileRows;
     for (int i = 0; i < pairs; ++i, out += kRowBytes) {
-      fetch_line(wanted + i * kBytes);
+      fetch_later(wanted + i * kBytes);
       _mm512_store_si512(out, Pairs::keys(keys + i * kBytes));
     }
     for (int i = pairs; i < all; ++i, out += kRowBytes) _mm512_store_si512(out, _mm512_setzero_si512());
@@ -329,8 +329,8 @@ struct TileWalk {
         _mm512_store_si512(out + kTileBytes, _mm512_setzero_si512());
         continue;
       }
-      fetch_line(next);
-      if constexpr (Pairs::kSize > 1) fetch_line(next + kRowBytes);
+      fetch_later(next);
+      if constexpr (Pairs::kSize > 1) fetch_later(next + kRowBytes);
       next += kRowBytes * Pairs::kSize;
       Pairs::values(values, values + row_bytes, columns, out, out + kTileBytes);
       values += 2 * row_bytes;

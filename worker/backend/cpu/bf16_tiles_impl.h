@@ -29,7 +29,7 @@ struct Bf16Tiles {
   // and 5 the rows, 6 and 7 the weights.
   template <int kGroups, bool kStream>
   static void multiply(const TileRows& a, int64_t steps, const uint8_t* w, float* acc, FetchAhead& ahead) {
-    constexpr int kSumBytes = kPanel * 4, kPairBytes = kPanel * 4;
+    constexpr int kSumBytes = kPanel * 4, kPairBytes = kTileOutputs * 4;
     float* below = acc + kTileRows * kPanel;
     const uint8_t *first = a.x[0], *second = a.x[1];
     const int64_t first_bytes = a.rows[0] * kBf16StepBytes, second_bytes = a.rows[1] * kBf16StepBytes;
@@ -41,15 +41,17 @@ struct Bf16Tiles {
     }
     for (int64_t s = 0; s < steps; ++s, w += kBf16Block) {
       if constexpr (kStream) {
+#pragma GCC unroll 32
         for (int line = 0; line < kBf16Block; line += 64) __builtin_prefetch(w + kStreamBytes + line);
       } else {
+#pragma GCC unroll 32
         for (int line = 0; line < kBf16Block; line += 64) __builtin_prefetch(w + 2 * kBf16Block + line);
         ahead.step();
       }
       _tile_loadd(4, first, kBf16StepBytes);
       _tile_loadd(6, w, kPairBytes);
       _tile_dpbf16ps(0, 4, 6);
-      _tile_loadd(7, w + 64, kPairBytes);
+      _tile_loadd(7, w + kBf16TileBytes, kPairBytes);
       _tile_dpbf16ps(1, 4, 7);
       if constexpr (kGroups == 2) {
         _tile_loadd(5, second, kBf16StepBytes);

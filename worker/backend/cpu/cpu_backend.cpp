@@ -12,7 +12,7 @@ namespace {
 constexpr std::int64_t kInlineElements = 16384;   // row-wise work below this costs less than waking the pool
 constexpr std::int64_t kInlineProducts = 131072;  // multiply-adds, likewise
 constexpr std::int64_t kPackChunk = 512;          // k of one packing item
-constexpr std::int64_t kClaimBytes = 131072;      // of weights that a thread takes at a time
+constexpr std::int64_t kClaimBytes = 65536;       // of weights that a thread takes at a time
 
 const PackedWeights& packed_of(const PackedMatrix& w) {
   return static_cast<const PackedWeights&>(w);

@@ -16,8 +16,11 @@ constexpr int kBlockPanels = 4;     // panels of one blocked item
 constexpr int kBlockMaxRows = 256;  // rows of one blocked item, at most
 constexpr int kTileRows = 16;       // rows of one matrix tile, and of one packed group for tiles
 constexpr int kTilePanels = 8;      // panels of one blocked item on matrix tiles
-constexpr int kStreamBytes = 4096;  // read ahead of a product of few rows on tiles
-constexpr int kTreeLevels = 8;      // partial sums alive in the slice tree: up to 2^7 slices
+constexpr int kTileOutputs = 16;    // outputs of one matrix tile
+// Read ahead of a product of few rows. Less than a small page: what is fetched beyond the page at hand takes
+// the hardware's own fetching from it, which costs a fifth (docs/performance.md).
+constexpr int kStreamBytes = 768;
+constexpr int kTreeLevels = 8;  // partial sums alive in the slice tree: up to 2^7 slices
 constexpr int kSplitSlots =
     256;  // KV slots of one attention split: 16 pages, counted from slot 0 (exactness X1)
 constexpr int kPageSlots = 16;
@@ -53,13 +56,15 @@ constexpr int64_t int8_groups(int64_t k, int slices) {
 }
 
 // bf16 on matrix tiles (tables with CpuKernels::split_group): steps of kBf16Step along k, ending at slices
-// (the last step of a slice is filled with zeros). A panel's step is kBf16Step / 2 pairs of k, each (kPanel
-// outputs x 2 values); a row group's m rows are (steps, 2, m, kBf16Step) values: roundings, then what they
+// (the last step of a slice is filled with zeros). A panel's step is a tile of its first 16 outputs, then one
+// of the others: kBf16Step / 2 pairs of k, each (kTileOutputs outputs x 2 values), so that a tile is read in
+// the order of memory; a row group's m rows are (steps, 2, m, kBf16Step) values: roundings, then what they
 // leave.
 constexpr int kBf16Step = 32;
-constexpr int kBf16StepBytes = kBf16Step * 2;           // of one row of roundings
-constexpr int kBf16RowBytes = 2 * kBf16StepBytes;       // of one row and step of packed activations
-constexpr int kBf16Block = kBf16Step * kPanel * 2;      // bytes of a panel
+constexpr int kBf16StepBytes = kBf16Step * 2;       // of one row of roundings
+constexpr int kBf16RowBytes = 2 * kBf16StepBytes;   // of one row and step of packed activations
+constexpr int kBf16Block = kBf16Step * kPanel * 2;  // bytes of a panel
+constexpr int kBf16TileBytes = kBf16Step * kTileOutputs * 2;
 constexpr int kBf16Slack = kTileRows * kBf16StepBytes;  // readable past packed activations
 constexpr int64_t bf16_steps(int64_t k, int slices) {
   return slices * ((k / slices + kBf16Step - 1) / kBf16Step);

@@ -42,10 +42,11 @@ void int8_tile(int64_t groups, const uint8_t* x, const uint8_t* w, int first, fl
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) dots[r][v] = V::set1_int(offsets[r]);
     constexpr int kSteps = kFormat == kI4 ? kGroup / 8 : kGroup / 4;
+#pragma GCC unroll 1
     for (int k = 0; k < kSteps; ++k) {
       const uint8_t* row = w + k * kPanel * 4 + first * 64;
-      __builtin_prefetch(row + kPrefetchBytes);
-      if constexpr (kVectors > 1) __builtin_prefetch(row + kPrefetchBytes + 64);
+      fetch_line(row + kPrefetchBytes);
+      if constexpr (kVectors > 1) fetch_line(row + kPrefetchBytes + 64);
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) {
         const typename V::Bytes bytes = V::load_bytes(row + v * 64);

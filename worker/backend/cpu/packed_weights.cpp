@@ -68,8 +68,9 @@ struct PairPacker {
       for (std::int64_t begin = 0; begin < slice; begin += kBf16Step, panel += kBf16Block) {
         const std::int64_t count = std::min<std::int64_t>(kBf16Step, slice - begin);
         kernels.narrow(row + s * slice + begin, kBf16, count, narrow);
-        auto* values = reinterpret_cast<std::uint16_t*>(panel);
-        for (std::int64_t i = 0; i < count; ++i) values[(i / 2 * kPanel + output) * 2 + i % 2] = narrow[i];
+        auto* tile = reinterpret_cast<std::uint16_t*>(panel + output / kTileOutputs * kBf16TileBytes);
+        for (std::int64_t i = 0; i < count; ++i)
+          tile[(i / 2 * kTileOutputs + output % kTileOutputs) * 2 + i % 2] = narrow[i];
       }
     }
   }

@@ -32,6 +32,7 @@ ThreadPool::ThreadPool(const ThreadPoolOptions& options)
     : threads_(options.threads), spins_(options.may_spin ? kSpins : 0) {
   LEADLINE_CHECK(threads_ >= 1 && threads_ <= 256, "threads out of range");
   if (threads_ > 1 && !options.cores.empty()) owner_core_ = options.cores[0];
+  shares_ = std::make_unique<ShareLeft[]>(static_cast<std::size_t>(threads_));
   for (int t = 1; t < threads_; ++t) {
     workers_.emplace_back([this, t] { work(t); });
     const auto place = static_cast<std::size_t>(t);

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -54,18 +55,23 @@ class ThreadPool {
         &call);
   }
 
-  // body(thread, begin, end) for pieces of `grain` (the last may be shorter), each claimed by whoever is
-  // free: only for work whose result does not depend on the thread.
+  // body(thread, begin, end) for pieces of `grain` (the last of a share may be shorter). A thread claims
+  // those of its own share in order, so that it reads memory in one stream, then what is left of the others':
+  // only for work whose result does not depend on the thread.
   template <typename Body>
   void run_claimed(std::int64_t count, std::int64_t grain, const Body& body) {
     if (threads_ == 1 || count <= grain) {
       for (std::int64_t at = 0; at < count; at += grain) body(0, at, at + grain < count ? at + grain : count);
       return;
     }
-    std::atomic<std::int64_t> next{0};
+    for (int t = 0; t < threads_; ++t) shares_[t].next.store(count * t / threads_, std::memory_order_relaxed);
     run(threads_, [&](int thread, std::int64_t, std::int64_t) {
-      for (std::int64_t at; (at = next.fetch_add(grain, std::memory_order_relaxed)) < count;)
-        body(thread, at, at + grain < count ? at + grain : count);
+      for (int i = 0; i < threads_; ++i) {
+        const int of = (thread + i) % threads_;
+        const std::int64_t end = count * (of + 1) / threads_;
+        for (std::int64_t at; (at = shares_[of].next.fetch_add(grain, std::memory_order_relaxed)) < end;)
+          body(thread, at, at + grain < end ? at + grain : end);
+      }
     });
   }
 
@@ -89,6 +95,10 @@ class ThreadPool {
   // Synchronise themselves.
   alignas(64) std::atomic<std::uint32_t> call_{0};
   alignas(64) std::atomic<std::int32_t> busy_{0};
+  struct alignas(64) ShareLeft {
+    std::atomic<std::int64_t> next{0};  // what nobody claimed yet of a thread's share
+  };
+  std::unique_ptr<ShareLeft[]> shares_;  // by thread; run_claimed's
 
   std::vector<std::thread> workers_;
 };

@@ -26,6 +26,23 @@ TEST(ThreadPool, EveryIndexOnceForAnyCountAndThreads) {
   }
 }
 
+TEST(ThreadPool, EveryPieceIsClaimedOnce) {
+  for (const int threads : {1, 2, 3, 7}) {
+    ThreadPool pool({threads, {}, true});
+    for (const std::int64_t count : {0, 1, 5, 6, 64, 1000}) {
+      for (const std::int64_t grain : {1, 3, 64}) {
+        std::vector<int> seen(static_cast<std::size_t>(count), 0);
+        pool.run_claimed(count, grain, [&](int thread, std::int64_t begin, std::int64_t end) {
+          EXPECT_TRUE(thread >= 0 && thread < threads);
+          EXPECT_TRUE(begin < end && end - begin <= grain);
+          for (std::int64_t i = begin; i < end; ++i) ++seen[static_cast<std::size_t>(i)];
+        });
+        EXPECT_EQ(seen, std::vector<int>(static_cast<std::size_t>(count), 1)) << threads << ", " << grain;
+      }
+    }
+  }
+}
+
 TEST(ThreadPool, WritesOfOneCallAreSeenByTheNext) {
   ThreadPool pool({3, {}, false});
   std::vector<std::int64_t> v(300, 0);
