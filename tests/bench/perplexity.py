@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Perplexity of a checkpoint under several weight formats, by the engine itself, on text that it was not trained on.
+"""Perplexity of a checkpoint under several weight formats and types of KV pages, by the engine itself, on text that it was not trained on.
 
 The text: conversations of models/reference/train/textgen.py from held-out seeds, in the reference model's chat markup.
 Needs the programs leadline-logits and tokenizer_tool of a test build, and numpy.
 
-    tests/bench/perplexity.py --formats f32 bf16 int8 [--isa amxbf16] [--length medium] [--conversations 40]
+    tests/bench/perplexity.py --formats f32 bf16 int8 [--kv f32 bf16 int8] [--isa amxbf16] [--length medium] [--conversations 40]
 """
 import argparse
+import itertools
 import json
 import math
 import os
@@ -37,12 +38,12 @@ def tokenized(model, strings):
     return [json.loads(line) for line in out.splitlines()]
 
 
-def losses(options, weights, sequences, vocab):
+def losses(options, weights, kv, sequences, vocab):
     """Negative log-likelihood of every token but the first of its sequence, in f64."""
     lines = "".join(" ".join(map(str, ids)) + "\n" for ids in sequences)
     with tempfile.NamedTemporaryFile() as file:
         command = [os.path.join(BUILD, "bin/leadline-logits"), "--model", options.model, "--weights", weights,
-                   "--kv", options.kv, "--chunk", "64"]
+                   "--kv", kv, "--chunk", "64"]
         if options.isa:
             command += ["--isa", options.isa]
         subprocess.run(command + ["logits", file.name], input=lines, text=True, check=True, stderr=subprocess.DEVNULL)
@@ -61,7 +62,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=os.path.join(ROOT, "models/reference"))
     parser.add_argument("--formats", nargs="+", default=["f32", "bf16", "int8"], help="the first is what the others are held to")
-    parser.add_argument("--kv", default="f32")
+    parser.add_argument("--kv", nargs="+", default=["f32"], help="each with every format")
     parser.add_argument("--isa", default="")
     parser.add_argument("--conversations", type=int, default=40)
     parser.add_argument("--seed", type=int, default=977)
@@ -72,13 +73,13 @@ def main():
     sequences = tokenized(options.model, texts(options.conversations, options.seed, options.length))
     print(f"{len(sequences)} conversations, {sum(map(len, sequences))} tokens, isa {options.isa or 'best'}")
     first = None
-    for weights in options.formats:
-        loss = losses(options, weights, sequences, vocab)
+    for weights, kv in itertools.product(options.formats, options.kv):
+        loss = losses(options, weights, kv, sequences, vocab)
         first = loss if first is None else first
         rise = math.exp(loss.mean() - first.mean()) - 1
         # of the mean difference, tokens taken as independent
         deviation = (loss - first).std() / math.sqrt(len(loss))
-        print(f"{weights:5} perplexity {math.exp(loss.mean()):.5f}, {100 * rise:+.4f} % (+- {100 * deviation:.4f})")
+        print(f"{weights:5} pages {kv:4} perplexity {math.exp(loss.mean()):.5f}, {100 * rise:+.4f} % (+- {100 * deviation:.4f})", flush=True)
 
 
 if __name__ == "__main__":
