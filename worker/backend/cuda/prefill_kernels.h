@@ -64,9 +64,16 @@ LEADLINE_DEVICE void split_pair(float a, float b, std::uint32_t& high, std::uint
                 is_finite(from_bf16(hb)) ? to_bf16(b - from_bf16(hb)) : 0);
 }
 
+// What one block of threads works on.
+struct PrefillPart {
+  const AttentionArgs& a;
+  const SequenceWords& s;
+  const TileView& view;
+};
+
 template <int kDim>
-LEADLINE_DEVICE void load_queries(const AttentionArgs& a, const SequenceWords& s, const TileView& view,
-                                  PrefillMemory<kDim>& m) {
+LEADLINE_DEVICE void load_queries(const PrefillPart& part, PrefillMemory<kDim>& m) {
+  const auto& [a, s, view] = part;
   for (int i = thread_index(); i < kPrefillVectors * kDim / 2; i += kAttentionThreads) {
     const int v = i / (kDim / 2), d = i % (kDim / 2) * 2;
     float x[2] = {0.0f, 0.0f};
@@ -83,8 +90,9 @@ LEADLINE_DEVICE void load_queries(const AttentionArgs& a, const SequenceWords& s
 
 // Slots [begin, begin + 32) of one KV head; those at and above `end` are zeros.
 template <class Page, int kDim>
-LEADLINE_DEVICE void load_block(const AttentionArgs& a, const SequenceWords& s, const TileView& view,
-                                PrefillMemory<kDim>& m, std::int64_t begin, std::int64_t end) {
+LEADLINE_DEVICE void load_block(const PrefillPart& part, PrefillMemory<kDim>& m, std::int64_t begin,
+                                std::int64_t end) {
+  const auto& [a, s, view] = part;
   for (int i = thread_index(); i < kPrefillSlots * (kDim / 8); i += kAttentionThreads) {
     const int at = i / (kDim / 8), c = i % (kDim / 8) * 8;
     const std::int64_t slot = begin + at;
@@ -121,8 +129,8 @@ struct PrefillVector {
   float top, sum;  // `sum`: of this thread's columns
 };
 
-LEADLINE_DEVICE bool sees(const AttentionArgs& a, const SequenceWords& s, const TileView& view,
-                          const PrefillVector& v, std::int64_t slot) {
+LEADLINE_DEVICE bool sees(const PrefillPart& part, const PrefillVector& v, std::int64_t slot) {
+  const auto& [a, s, view] = part;
   return v.there && slot >= v.first && slot <= v.last &&
          slot % kPageSlots < page_end(a.step, s, view.kv_head, slot / kPageSlots, view.before);
 }
@@ -152,9 +160,9 @@ LEADLINE_DEVICE void block_scores(const PrefillMemory<kDim>& m, float (&scores)[
 
 // Scores become weights relative to the vector's new maximum; returns by what the sums so far are multiplied.
 template <class Page, int kDim>
-LEADLINE_DEVICE float block_weights(const AttentionArgs& a, const SequenceWords& s, const TileView& view,
-                                    const PrefillMemory<kDim>& m, std::int64_t begin, PrefillVector& v,
-                                    int half, float (&scores)[kPrefillSlots / 8][4]) {
+LEADLINE_DEVICE float block_weights(const PrefillPart& part, const PrefillMemory<kDim>& m, std::int64_t begin,
+                                    PrefillVector& v, int half, float (&scores)[kPrefillSlots / 8][4]) {
+  const auto& [a, s, view] = part;
   const int t = thread_index() % 4 * 2;
   const float* bias = bias_of(a.step, s, view.kv_head);
   float top = minus_infinity();
@@ -166,7 +174,7 @@ LEADLINE_DEVICE float block_weights(const AttentionArgs& a, const SequenceWords&
       const int at = n * 8 + t + i;
       const std::int64_t slot = begin + at;
       float& x = scores[n][half * 2 + i];
-      if (!sees(a, s, view, v, slot)) continue;
+      if (!sees(part, v, slot)) continue;
       if (Page::kScaled) x *= m.k_scale[at];
       x = fused(x, a.scale, bias != nullptr && slot < view.before ? bias[slot] : 0.0f);
       seen |= 1u << (n * 2 + i);
@@ -199,16 +207,16 @@ LEADLINE_DEVICE void block_values(const PrefillMemory<kDim>& m, const float (&we
                                   float (&values)[kDim / 8][4]) {
   const int lane = thread_index() % 32, g = lane / 4, t = lane % 4 * 2;
   LEADLINE_UNROLL
-  for (int part = 0; part < kPrefillSlots / 16; ++part) {
+  for (int half = 0; half < kPrefillSlots / 16; ++half) {
     std::uint32_t high[4], low[4];
     LEADLINE_UNROLL
     for (int i = 0; i < 4; ++i) {
-      const float* w = weights[part * 2 + i / 2] + i % 2 * 2;
+      const float* w = weights[half * 2 + i / 2] + i % 2 * 2;
       split_pair(w[0], w[1], high[i], low[i]);
     }
     LEADLINE_UNROLL
     for (int n = 0; n < kDim / 8; ++n) {
-      const std::uint16_t* v = m.v + (n * 8 + g) * m.kColumn + part * 16 + t;
+      const std::uint16_t* v = m.v + (n * 8 + g) * m.kColumn + half * 16 + t;
       const std::uint32_t b[2] = {pair_at(v), pair_at(v + 8)};
       multiply_tile(values[n], low, b);
       multiply_tile(values[n], high, b);
@@ -218,9 +226,9 @@ LEADLINE_DEVICE void block_values(const PrefillMemory<kDim>& m, const float (&we
 
 // What load_block kept out of the products: whoever sees such a slot gets it.
 template <class Page, int kDim>
-LEADLINE_DEVICE void add_spoiled(const AttentionArgs& a, const SequenceWords& s, const TileView& view,
-                                 std::int64_t begin, std::int64_t end, const PrefillVector (&vectors)[2],
-                                 float (&values)[kDim / 8][4]) {
+LEADLINE_DEVICE void add_spoiled(const PrefillPart& part, std::int64_t begin, std::int64_t end,
+                                 const PrefillVector (&vectors)[2], float (&values)[kDim / 8][4]) {
+  const auto& [a, s, view] = part;
   const int t = thread_index() % 4 * 2;
   for (std::int64_t slot = begin; slot < end; ++slot) {
     const std::uint8_t* unit = unit_of(a.step, s, a.kv, view.kv_head, slot / kPageSlots);
@@ -229,7 +237,7 @@ LEADLINE_DEVICE void add_spoiled(const AttentionArgs& a, const SequenceWords& s,
         Page::kScaled ? reinterpret_cast<const float*>(unit + a.kv.scale_offset)[kPageSlots + in_page] : 0.0f;
     LEADLINE_UNROLL
     for (int half = 0; half < 2; ++half) {
-      if (!sees(a, s, view, vectors[half], slot)) continue;
+      if (!sees(part, vectors[half], slot)) continue;
       LEADLINE_UNROLL
       for (int n = 0; n < kDim / 8; ++n) {
         float v[8];
@@ -256,9 +264,10 @@ LEADLINE_DEVICE void attention_prefill(const AttentionArgs& a) {
   TileView view{block_y(), tile.row, tile.heads, tile.rows * tile.heads, a.window, 0, 0};
   view.before = slots_before(a.step, s, view.kv_head);
   view.first_head = view.kv_head * (a.query_heads / a.kv_heads) + tile.head;
+  const PrefillPart part{a, s, view};
   PrefillMemory<kDim> m(shared_floats());
   if (thread_index() == 0) *m.spoiled = 0;
-  load_queries<kDim>(a, s, view, m);
+  load_queries<kDim>(part, m);
   const int lane = thread_index() % 32, own = thread_index() / 32 * 16 + lane / 4;
   PrefillVector vectors[2];
   LEADLINE_UNROLL
@@ -275,7 +284,7 @@ LEADLINE_DEVICE void attention_prefill(const AttentionArgs& a) {
   for (std::int64_t begin = low / kPrefillSlots * kPrefillSlots; begin < high; begin += kPrefillSlots) {
     const std::int64_t end = begin + kPrefillSlots < high ? begin + kPrefillSlots : high;
     block_barrier();  // the block before has been read
-    load_block<Page, kDim>(a, s, view, m, begin, end);
+    load_block<Page, kDim>(part, m, begin, end);
     block_barrier();
     float scores[kPrefillSlots / 8][4];
     LEADLINE_UNROLL
@@ -284,14 +293,13 @@ LEADLINE_DEVICE void attention_prefill(const AttentionArgs& a) {
     block_scores<kDim>(m, scores);
     LEADLINE_UNROLL
     for (int half = 0; half < 2; ++half) {
-      const float keep = block_weights<Page, kDim>(a, s, view, m, begin, vectors[half], half, scores);
+      const float keep = block_weights<Page, kDim>(part, m, begin, vectors[half], half, scores);
       LEADLINE_UNROLL
       for (int n = 0; n < kDim / 8; ++n) LEADLINE_UNROLL
       for (int i = 0; i < 2; ++i) values[n][half * 2 + i] *= keep;
     }
     block_values<kDim>(m, scores, values);
-    if (*m.spoiled == static_cast<int>(begin) + 1)
-      add_spoiled<Page, kDim>(a, s, view, begin, end, vectors, values);
+    if (*m.spoiled == static_cast<int>(begin) + 1) add_spoiled<Page, kDim>(part, begin, end, vectors, values);
   }
   LEADLINE_UNROLL
   for (int half = 0; half < 2; ++half) {
