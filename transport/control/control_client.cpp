@@ -24,6 +24,8 @@ using boost::system::error_code;
 
 namespace {
 
+constexpr std::chrono::seconds kStartPatience{10};
+
 class Core : public std::enable_shared_from_this<Core> {
  public:
   Core(asio::io_context& io, ControlClientOptions options, HostPort address, ControlClientHandlers handlers)
@@ -64,8 +66,9 @@ class Core : public std::enable_shared_from_this<Core> {
   std::mt19937_64 random_;
   std::shared_ptr<AsioChannel> channel_;  // of the attempt, then of the link
   Hello hello_;
-  std::uint64_t attempt_ = 0;  // callbacks of an older attempt are ignored
-  int failures_ = 0;           // since the last link that stood for a while
+  std::uint64_t attempt_ = 0;      // callbacks of an older attempt are ignored
+  int failures_ = 0;               // since the last link that stood for a while
+  unsigned failures_to_tell_ = 0;  // those beyond a start
   std::chrono::steady_clock::time_point link_since_;
   std::optional<std::chrono::steady_clock::time_point> refused_since_;  // no connection was made since
   bool connected_ = false, stopped_ = false;
@@ -168,8 +171,10 @@ void Core::attempt_failed(const Error& why, bool nobody_listens) {
   else if (!refused_since_)
     refused_since_ = std::chrono::steady_clock::now();
   ++failures_;
+  // A worker that starts does not listen yet: nothing to warn of for a while.
+  const bool starting = refused_since_ && std::chrono::steady_clock::now() - *refused_since_ < kStartPatience;
   // The 1st, 2nd, 4th, 8th ... failure: a worker that is down must not fill the log.
-  if (std::has_single_bit(static_cast<unsigned>(failures_))) {
+  if (!starting && std::has_single_bit(++failures_to_tell_)) {
     monitoring::log_warn("control_dial_failed",
                          {{"worker", options_.address}, {"reason", why.message}, {"attempt", failures_}});
   }
@@ -185,6 +190,7 @@ void Core::link_ended(const Error& why) {
   // A link that ends as soon as it stands is a failure, too.
   const bool stood = std::chrono::steady_clock::now() - link_since_ > options_.backoff_limit;
   failures_ = stood ? 0 : failures_ + 1;
+  if (stood) failures_to_tell_ = 0;
   monitoring::log_warn("control_link_down", {{"worker", options_.address}, {"reason", copy.message}});
   if (const auto on_disconnected = handlers_.on_disconnected) on_disconnected(copy);
   dial_later();
