@@ -137,6 +137,11 @@ FileResult DiskFiles::read(const BlockId& id, BlockPtr& block) const {
   return {};
 }
 
+void DiskFiles::read_ahead(const BlockId& id) const {
+  const Fd file(::open(path(id).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (file.ok()) (void)::posix_fadvise(file.get(), 0, 0, POSIX_FADV_WILLNEED);
+}
+
 bool DiskFiles::exists(const BlockId& id, std::uint64_t* size) const {
   struct stat info {};
   if (::lstat(path(id).c_str(), &info) != 0) return false;

@@ -43,6 +43,7 @@ class DiskFiles {
   static Result<std::unique_ptr<DiskFiles>> open(const std::string& directory);
 
   [[nodiscard]] FileResult read(const BlockId& id, BlockPtr& block) const;
+  void read_ahead(const BlockId& id) const;  // into the page cache, in the background
   [[nodiscard]] bool exists(const BlockId& id, std::uint64_t* size = nullptr) const;
   [[nodiscard]] FileResult write(const BlockPtr& block);
   [[nodiscard]] FileResult remove(const BlockId& id) const;

@@ -19,7 +19,7 @@ double now_s() {
 DiskTier::DiskTier(DiskTierOptions options, std::unique_ptr<DiskFiles> files)
     : options_(std::move(options)),
       files_(std::move(files)),
-      index_(options_.eviction, options_.capacity_bytes) {}
+      index_(options_.index, options_.capacity_bytes) {}
 
 Result<std::unique_ptr<DiskTier>> DiskTier::open(DiskTierOptions options) {
   auto files = DiskFiles::open(options.directory);
@@ -75,7 +75,7 @@ void DiskTier::insert(const BlockHeader& h, std::uint64_t cost) {
   std::optional<double> reused;
   {
     std::lock_guard lock(mutex_);
-    reused = index_.insert(h.id, {cost, h.expires_unix_s, h.parent, h.depth, 0}, now_s());
+    reused = index_.insert(h.id, {cost, h.expires_unix_s, h.parent, h.depth}, now_s());
   }
   if (reused && options_.events.reused_after_eviction) options_.events.reused_after_eviction(*reused);
 }
@@ -135,6 +135,10 @@ TierRead DiskTier::get_one(const BlockId& id) {
 void DiskTier::get(std::span<const BlockId> ids, std::span<TierRead> reads, TierDeadline deadline) {
   for (std::size_t i = 0; i < ids.size(); ++i)
     reads[i] = Clock::now() < deadline ? get_one(ids[i]) : TierRead{GetOutcome::unavailable, nullptr};
+}
+
+void DiskTier::expect(std::span<const BlockId> ids) {
+  for (const BlockId& id : ids) files_->read_ahead(id);
 }
 
 std::size_t DiskTier::leading(std::span<const BlockId> ids, TierDeadline deadline) {

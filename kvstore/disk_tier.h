@@ -23,7 +23,7 @@ namespace leadline::kvstore {
 struct DiskTierOptions {
   std::string directory;
   std::uint64_t capacity_bytes = 0;
-  std::string eviction{kDefaultEviction};
+  TierIndexOptions index;
   std::chrono::milliseconds retry{5'000};  // after the filesystem was full or not writable
   TierEvents events;
   UnixClock unix_now = unix_now_s;
@@ -43,6 +43,7 @@ class DiskTier final : public Tier {
   [[nodiscard]] bool waits() const override { return true; }
   void start(const std::atomic<bool>& stop) override { scan(stop); }
   void get(std::span<const BlockId> ids, std::span<TierRead> reads, TierDeadline deadline) override;
+  void expect(std::span<const BlockId> ids) override;
   [[nodiscard]] std::size_t leading(std::span<const BlockId> ids, TierDeadline deadline) override;
   PutOutcome put(const BlockPtr& block, TierDeadline deadline) override;
   bool erase(const BlockId& id, TierDeadline deadline) override;

@@ -98,9 +98,10 @@ class FetchChooser {
   OnlineFit prefill_;
 };
 
-// What a choice cost beyond the better alternative, as far as can be known afterwards: a fetch that took
-// longer than computing would have, or computing that took longer than the fetch was expected to. Never
-// negative. `fetched_s`, `computed_s`: measured, of the blocks that were fetched and of what was passed over.
-[[nodiscard]] double regret_s(const FetchChoice& choice, double fetched_s, double computed_s);
+// What a choice cost beyond the better alternative, as far as can be known afterwards: by how much a fetch
+// took longer than computing was expected to, and what was passed over took longer to compute than to fetch.
+// Never negative. `fetched_s`, `computed_s`: measured, of the blocks that were fetched and of what was passed
+// over.
+[[nodiscard]] double regret_s(const FetchChoice& choice, double fetched_s, double computed_s = 0);
 
 }  // namespace leadline::kvstore

@@ -5,6 +5,7 @@ namespace {
 
 // A map's node, its pointer and the index's three entries: measured at 500 to 600 bytes a block.
 constexpr std::uint64_t kOverheadBytes = 640;
+constexpr std::uint64_t kPolicyOverheadBytes = 320;  // of a policy that keeps the default beside itself
 
 double now_s() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -19,7 +20,7 @@ std::uint64_t unix_now_s() {
 }
 
 MemoryTier::MemoryTier(MemoryTierOptions options)
-    : options_(std::move(options)), index_(options_.eviction, options_.capacity_bytes) {}
+    : options_(std::move(options)), index_(options_.index, options_.capacity_bytes) {}
 
 void MemoryTier::get(std::span<const BlockId> ids, std::span<TierRead> reads, TierDeadline) {
   const double now = now_s();
@@ -54,7 +55,8 @@ std::size_t MemoryTier::leading(std::span<const BlockId> ids, TierDeadline) {
 
 PutOutcome MemoryTier::put(const BlockPtr& block, TierDeadline) {
   const BlockHeader& h = block->header();
-  const std::uint64_t bytes = block->bytes().size() + kOverheadBytes;
+  const std::uint64_t bytes =
+      block->bytes().size() + kOverheadBytes + (options_.index.eviction ? kPolicyOverheadBytes : 0);
   if (bytes > options_.capacity_bytes) return PutOutcome::full;
   const double now = now_s();
   std::vector<Evicted> evicted;
@@ -64,7 +66,7 @@ PutOutcome MemoryTier::put(const BlockPtr& block, TierDeadline) {
   {
     std::lock_guard lock(mutex_);
     if (index_.find(h.id) != nullptr) return PutOutcome::present;
-    reused = index_.insert(h.id, {bytes, h.expires_unix_s, h.parent, h.depth, 0}, now);
+    reused = index_.insert(h.id, {bytes, h.expires_unix_s, h.parent, h.depth}, now);
     blocks_.emplace(h.id, block);
     while (index_.bytes() > options_.capacity_bytes) {
       const std::optional<Evicted> victim = index_.evict(now);

@@ -13,7 +13,7 @@ namespace leadline::kvstore {
 
 struct MemoryTierOptions {
   std::uint64_t capacity_bytes = 0;
-  std::string eviction{kDefaultEviction};
+  TierIndexOptions index;
   TierEvents events;
   UnixClock unix_now = unix_now_s;
 };

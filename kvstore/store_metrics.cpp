@@ -6,6 +6,9 @@ namespace {
 constexpr std::string_view kReadEnds[] = {"hit", "miss", "corrupt", "foreign", "unavailable"};
 constexpr std::string_view kStoreEnds[] = {"stored", "present", "full", "unavailable", "dropped"};
 constexpr std::string_view kReads[] = {"0", "1", "2_3", "4_7", "8_up"};
+constexpr std::string_view kEvictedBy[] = {"ranker", "guard", "s3fifo"};
+constexpr std::string_view kAnswers[] = {"taken", "agreed", "differed", "late", "none", "resting"};
+constexpr std::string_view kReturns[] = {"left", "spared"};
 
 TierMetrics create_tier(monitoring::MetricsRegistry& r, std::string_view tier) {
   const monitoring::Labels labels = {{"tier", std::string(tier)}};
@@ -35,6 +38,18 @@ TierMetrics create_tier(monitoring::MetricsRegistry& r, std::string_view tier) {
       "reads", kReads, labels);
   m.evict_to_reuse_seconds = r.histogram("leadline_kv_tier_evict_to_reuse_seconds",
                                          "From a block's eviction to its return to the tier.", labels);
+  m.ranked_evictions = r.counters<EvictedBy>(
+      "leadline_kv_ranker_evictions_total",
+      "With a learned ranker: blocks evicted from a tier, by whose choice it was.", "by", kEvictedBy, labels);
+  m.ranker_answers = r.counters<RankerAnswer>(
+      "leadline_kv_ranker_answers_total",
+      "Times a learned ranker was asked which block leaves, by what became of its answer.", "answer",
+      kAnswers, labels);
+  m.shadow_returns = r.counters<ShadowReturn>("leadline_kv_ranker_shadow_returns_total",
+                                              "Of choices in which S3-FIFO and a ranker in shadow differed: "
+                                              "the block that left came back, or the one "
+                                              "that the ranker had named was used before it left.",
+                                              "block", kReturns, labels);
   return m;
 }
 

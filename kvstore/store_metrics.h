@@ -5,6 +5,7 @@
 
 #include <array>
 
+#include "kvstore/eviction/ranked.h"
 #include "kvstore/tier.h"
 #include "monitoring/metrics.h"
 
@@ -24,6 +25,10 @@ struct TierMetrics {
   monitoring::Histogram load_seconds, store_seconds;  // of one request's part, of one block
   monitoring::HandleSet<ReadsBeforeEviction, monitoring::Counter> evictions;
   monitoring::Histogram evict_to_reuse_seconds;
+  // of a learned ranker, where there is one
+  monitoring::HandleSet<EvictedBy, monitoring::Counter> ranked_evictions;
+  monitoring::HandleSet<RankerAnswer, monitoring::Counter> ranker_answers;
+  monitoring::HandleSet<ShadowReturn, monitoring::Counter> shadow_returns;
 };
 
 struct StoreMetrics {

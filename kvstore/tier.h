@@ -76,6 +76,9 @@ class Tier {
 
   // reads[i] is about ids[i]; stops early only at the deadline. REQUIRES equal sizes.
   virtual void get(std::span<const BlockId> ids, std::span<TierRead> reads, TierDeadline deadline) = 0;
+  // Will be asked for soon, in this order: the tier may begin to read them. Nothing is promised, nobody
+  // waits.
+  virtual void expect(std::span<const BlockId> ids) { (void)ids; }
   // How many leading ids are here; a hint (the block may be gone or damaged when it is read).
   [[nodiscard]] virtual std::size_t leading(std::span<const BlockId> ids, TierDeadline deadline) = 0;
   virtual PutOutcome put(const BlockPtr& block, TierDeadline deadline) = 0;

@@ -20,9 +20,11 @@ BlockKey policy_key(const BlockId& id) {
 
 }  // namespace
 
-TierIndex::TierIndex(std::string_view eviction, std::uint64_t capacity_bytes)
-    : policy_(make_eviction(eviction, capacity_bytes)) {
-  LEADLINE_CHECK(policy_ != nullptr, "an eviction policy of an unknown name");
+TierIndex::TierIndex(const TierIndexOptions& options, std::uint64_t capacity_bytes)
+    : policy_(options.eviction ? options.eviction(capacity_bytes)
+                               : make_eviction(kDefaultEviction, capacity_bytes)),
+      cost_(options.cost) {
+  LEADLINE_CHECK(policy_ != nullptr, "no eviction policy");
 }
 
 std::optional<double> TierIndex::insert(const BlockId& id, const Facts& facts, double now_s) {
@@ -30,7 +32,8 @@ std::optional<double> TierIndex::insert(const BlockId& id, const Facts& facts, d
   if (!fresh) return std::nullopt;
   bytes_ += facts.bytes;
   by_policy_key_.emplace(policy_key(id), id);
-  policy_->insert(policy_key(id), {facts.bytes, facts.cost_s, with_head(facts.parent, id.head), facts.depth},
+  const double cost_s = cost_ == nullptr ? 0 : cost_->of(facts.depth);
+  policy_->insert(policy_key(id), {facts.bytes, cost_s, with_head(facts.parent, id.head), facts.depth},
                   now_s);
   const auto gone = gone_.find(id);
   if (gone == gone_.end()) return std::nullopt;

@@ -15,6 +15,7 @@
 
 #include "kvstore/block.h"
 #include "kvstore/eviction/policy.h"
+#include "kvstore/recompute_cost.h"
 
 namespace leadline::kvstore {
 
@@ -29,15 +30,19 @@ struct Evicted {
   IndexEntry entry;
 };
 
+struct TierIndexOptions {
+  EvictionFactory eviction;                   // none: the default policy; lives as long as the index
+  std::shared_ptr<const RecomputeCost> cost;  // null: all blocks cost the same
+};
+
 class TierIndex {
  public:
-  TierIndex(std::string_view eviction, std::uint64_t capacity_bytes);
+  TierIndex(const TierIndexOptions& options, std::uint64_t capacity_bytes);
 
   struct Facts {
     std::uint64_t bytes = 0, expires_unix_s = 0;
     BlockKey parent;
     std::uint32_t depth = 0;
-    double cost_s = 0;
   };
   // A block arrived; one that is here stays as it is. Returns how long ago this block was evicted from here,
   // if that is remembered.
@@ -56,6 +61,7 @@ class TierIndex {
   void remember(const BlockId& id, double now_s);
 
   std::unique_ptr<EvictionPolicy> policy_;
+  std::shared_ptr<const RecomputeCost> cost_;
   std::unordered_map<BlockId, IndexEntry> entries_;
   std::unordered_map<BlockKey, BlockId> by_policy_key_;
   std::uint64_t bytes_ = 0;

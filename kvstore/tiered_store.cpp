@@ -116,6 +116,10 @@ void TieredStore::publish() const {
   }
 }
 
+void TieredStore::learn_cost(double first_s, double growth_s) const {
+  if (options_.cost != nullptr) options_.cost->set(first_s, growth_s);
+}
+
 // ---- stores
 
 void TieredStore::put(BlockDraft draft) {
@@ -198,19 +202,26 @@ std::vector<std::size_t> TieredStore::read_tier(BlockFetch& fetch, Lane& lane,
   const Clock::time_point start = Clock::now();
   TierShare share;
   std::vector<std::size_t> left;
-  std::vector<BlockId> ids;
   std::vector<TierRead> reads;
+  const auto batch = [&](std::size_t at) {
+    std::vector<BlockId> ids;
+    for (std::size_t i = at; i < std::min(at + options_.load_batch, missing.size()); ++i)
+      ids.push_back({run.keys[missing[i] / run.heads.size()], run.heads[missing[i] % run.heads.size()]});
+    return ids;
+  };
+  std::vector<BlockId> ids, next = batch(0);
+  lane.tier->expect(next);
   bool gave_up = false;
   for (std::size_t at = 0; at < missing.size(); at += options_.load_batch) {
-    const std::size_t n = std::min(options_.load_batch, missing.size() - at);
+    ids = std::move(next);
+    next = batch(at + options_.load_batch);
+    const std::size_t n = ids.size();
     gave_up = gave_up || fetch.abandoned() || stop_.load() || Clock::now() >= fetch.deadline();
     if (gave_up) {
       left.insert(left.end(), missing.begin() + static_cast<std::ptrdiff_t>(at), missing.end());
       break;
     }
-    ids.clear();
-    for (std::size_t i = at; i < at + n; ++i)
-      ids.push_back({run.keys[missing[i] / run.heads.size()], run.heads[missing[i] % run.heads.size()]});
+    lane.tier->expect(next);  // read while these are checked
     reads.assign(n, {});
     lane.tier->get(ids, reads, fetch.deadline());
     for (std::size_t i = 0; i < n; ++i) {

@@ -22,6 +22,7 @@
 #include "kvstore/block_fetch.h"
 #include "kvstore/block_packing.h"
 #include "kvstore/job_queue.h"
+#include "kvstore/recompute_cost.h"
 #include "kvstore/store_metrics.h"
 
 namespace leadline::kvstore {
@@ -33,6 +34,7 @@ struct TieredStoreOptions {
   std::chrono::milliseconds yield_to_loads{20};         // a store waits at most so long for loads under way
   std::size_t load_batch = 32;                          // blocks asked of a tier at once
   std::optional<BlockPacking> packing;                  // of blocks in tiers; none: as pages have them
+  std::shared_ptr<RecomputeCost> cost;                  // the tiers' own; null: nobody asks
 };
 
 class TieredStore {
@@ -56,7 +58,8 @@ class TieredStore {
   };
   std::shared_ptr<const Survey> survey(std::vector<BlockKey> keys, std::uint16_t head, TierDeadline deadline);
 
-  void publish() const;  // sizes and states into the metrics
+  void learn_cost(double first_s, double growth_s) const;  // RecomputeCost::set
+  void publish() const;                                    // sizes and states into the metrics
   [[nodiscard]] bool has(TierKind kind) const { return of(kind) != nullptr; }
   [[nodiscard]] const Tier* of(TierKind kind) const;
   void close(std::chrono::milliseconds patience);  // stores what waits, within patience

@@ -50,6 +50,11 @@ void add_store_flags(CLI::App& app, WorkerConfig& c) {
   app.add_option(
       "--kv-access-log", c.kv_access_log,
       "File or directory: log what the store is asked for, for `leadline kv replay`; needs a tier");
+  app.add_option("--kv-ranker", c.kv_ranker,
+                 "File of `leadline kv train`: says which blocks leave memory and disk");
+  app.add_option("--kv-ranker-mode", c.kv_ranker_obeyed,
+                 "shadow: it is asked, compared and counted, not obeyed; obey")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, bool>{{"shadow", false}, {"obey", true}}));
 }
 
 constexpr std::size_t kLongestUrl = 4096;  // bytes of a file that holds one
@@ -102,9 +107,13 @@ void add_device(CLI::App& app, WorkerConfig& c) {
                "GPU: fill every output with NaN first, to find what is read but not written; slow");
 }
 
-bool has_tier(const WorkerConfig& c) {
+bool has_bounded_tier(const WorkerConfig& c) {
   const bool disk = !c.kv_disk_directory.empty() && c.kv_disk_bytes > 0;
-  return c.prefix_cache && (c.kv_memory_bytes > 0 || disk || !c.kv_redis.empty());
+  return c.prefix_cache && (c.kv_memory_bytes > 0 || disk);
+}
+
+bool has_tier(const WorkerConfig& c) {
+  return has_bounded_tier(c) || (c.prefix_cache && !c.kv_redis.empty());
 }
 
 }  // namespace
@@ -163,6 +172,8 @@ ParsedFlags parse_worker_flags(int argc, char** argv) {
     if (std::string wrong = read_redis_url(c.kv_redis); !wrong.empty()) throw CLI::ValidationError(wrong);
     if (!c.kv_access_log.empty() && !has_tier(c))
       throw CLI::ValidationError("--kv-access-log " + c.kv_access_log + ": no tier is on");
+    if (!c.kv_ranker.empty() && !has_bounded_tier(c))
+      throw CLI::ValidationError("--kv-ranker " + c.kv_ranker + ": neither memory nor disk is on");
     parsed.run = true;
   } catch (const CLI::CallForHelp&) {
     parsed.text = app.help();

@@ -41,6 +41,8 @@ struct WorkerConfig {
                                << 30;  // that all users of the directory may spend; 0 = no disk tier
   std::string kv_redis;                // redis[s]://[user:pass@]host:port[/db]; "" = no shared tier
   std::string kv_access_log;           // of the store: a file, or a directory for worker-N.kvlog; "" = none
+  std::string kv_ranker;               // of `leadline kv train`, for memory and disk; "" = none
+  bool kv_ranker_obeyed = false;       // false: in shadow, asked and counted
   std::string experience_directory;    // decisions are logged there; "" = not
   double explore = 0;                  // share of logged decisions drawn for exploration; [0, 1]
   bool speculation_guard = true;       // drafting stops where it loses time

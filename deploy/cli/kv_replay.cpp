@@ -7,11 +7,11 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "deploy/cli/ranker_adapter.h"
 #include "kvstore/eviction/ranked.h"
 #include "kvstore/replay/access_log.h"
 #include "kvstore/replay/chat_trace.h"
 #include "kvstore/replay/replay.h"
+#include "worker/runtime/ranker_adapter.h"
 
 namespace leadline::deploy {
 namespace {
@@ -121,7 +121,7 @@ int run_kv_replay(const KvReplayOptions& o) {
   std::vector<kvstore::AccessRecord> records;
   if (!read_records(o, records)) return 1;
   std::optional<policy::EvictionRanker> ranker;
-  std::optional<RankerAdapter> adapter;
+  std::optional<worker::RankerAdapter> adapter;
   if (!o.ranker.empty()) {
     auto loaded = policy::EvictionRanker::load(o.ranker);
     if (!loaded) {

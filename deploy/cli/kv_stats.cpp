@@ -114,9 +114,21 @@ void print_worker(const Json& series) {
                 sum("leadline_kv_tier_evictions_total"),
                 seconds > 0 ? sum("leadline_kv_tier_load_bytes_total") / seconds / 1e6 : 0.0);
   }
-  std::printf("\nfetches cost %.3f s more than computing was expected to; %.0f ended at their deadline\n",
-              value_of(series, "leadline_kv_fetch_regret_seconds_total"),
-              value_of(series, "leadline_kv_fetch_timeouts_total"));
+  double ranked = 0;
+  for (const auto& [key, value] : series.items())
+    if (key.starts_with("leadline_kv_ranker_evictions_total{")) ranked += value.get<double>();
+  if (ranked > 0) {
+    std::printf("\n| learned ranker | of | evictions or answers |\n| --- | --- | --- |\n");
+    for (const auto& [key, value] : series.items())
+      if (key.starts_with("leadline_kv_ranker_") && value.get<double>() > 0)
+        std::printf("| %s | %s | %.0f |\n", key.substr(19, key.find('{') - 19).c_str(),
+                    key.substr(key.find('{')).c_str(), value.get<double>());
+  }
+  std::printf(
+      "\nlost by choices: %.3f s by fetching, %.3f s by computing; %.0f fetches ended at their deadline\n",
+      value_of(series, "leadline_kv_fetch_regret_seconds_total{done=\"fetched\"}"),
+      value_of(series, "leadline_kv_fetch_regret_seconds_total{done=\"computed\"}"),
+      value_of(series, "leadline_kv_fetch_timeouts_total"));
 }
 
 }  // namespace

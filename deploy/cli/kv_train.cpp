@@ -4,10 +4,10 @@
 #include <chrono>
 #include <cstdio>
 
-#include "deploy/cli/ranker_adapter.h"
 #include "kvstore/eviction/ranked.h"
 #include "kvstore/replay/replay.h"
 #include "policy/trainer/eviction_training.h"
+#include "worker/runtime/ranker_adapter.h"
 
 namespace leadline::deploy {
 namespace {
@@ -20,7 +20,7 @@ double now_us() {
 }
 
 double microseconds_per_eviction(const policy::EvictionRanker& ranker) {
-  const RankerAdapter adapter(ranker);
+  const worker::RankerAdapter adapter(ranker);
   std::array<kvstore::ReuseFeatures, 16> blocks{};
   std::array<float, 16> seconds{};
   for (std::size_t i = 0; i < blocks.size(); ++i) blocks[i] = {static_cast<float>(i), 96, 1, 3, 5, 16};
@@ -64,7 +64,7 @@ int run_kv_train(const KvTrainOptions& o) {
     return 1;
   }
   const policy::EvictionRanker probe(trained->network, "");
-  const RankerAdapter adapter(probe);
+  const worker::RankerAdapter adapter(probe);
   auto s3fifo = kvstore::make_eviction("s3fifo", capacity);
   auto lru = kvstore::make_eviction("lru", capacity);
   kvstore::RankedEviction learned({.capacity_bytes = capacity, .shadow = false}, adapter, now_us);

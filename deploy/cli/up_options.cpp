@@ -52,6 +52,12 @@ void add_store_flags(CLI::App& command, UpOptions& o) {
   command.add_option("--kv-access-log", o.kv_access_log,
                      "File, or directory (one log per worker): what the store is asked for, for `leadline kv "
                      "replay` and `train`");
+  command.add_option("--kv-ranker", o.kv_ranker,
+                     "File of `leadline kv train`: says which blocks leave memory and disk");
+  command
+      .add_option("--kv-ranker-mode", o.kv_ranker_mode,
+                  "shadow: it is asked, compared and counted, not obeyed; obey")
+      ->check(CLI::IsMember({"shadow", "obey"}));
 }
 
 void add_speculation_flags(CLI::App& command, UpOptions& o) {
@@ -172,6 +178,8 @@ std::string find_conflict(const UpOptions& o) {
     if (o.workers > 1 && !o.kv_access_log.ends_with('/') && !std::filesystem::is_directory(o.kv_access_log))
       return "--kv-access-log " + o.kv_access_log + " is one file: several workers need a directory";
   }
+  if (!o.kv_ranker.empty() && o.kv_memory_bytes <= 0 && (o.kv_disk.empty() || o.kv_disk_bytes <= 0))
+    return "--kv-ranker " + o.kv_ranker + ": neither memory nor disk is on";
   const int last_admin = o.admin_port + o.workers;
   if (o.port != 0 && o.admin_port != 0 && o.port >= o.admin_port && o.port <= last_admin) {
     return "--port " + std::to_string(o.port) + " is one of the admin ports " + std::to_string(o.admin_port) +
@@ -207,6 +215,7 @@ std::string describe(const UpOptions& o) {
       {"kv-disk-bytes", or_words(o.kv_disk_bytes, "(off)")},
       {"kv-redis", o.kv_redis.empty() ? "(off)" : without_password(o.kv_redis)},
       {"kv-access-log", o.kv_access_log.empty() ? "(off)" : o.kv_access_log},
+      {"kv-ranker", o.kv_ranker.empty() ? "(off)" : o.kv_ranker + " (" + o.kv_ranker_mode + ")"},
       {"threads", or_words(o.threads, "(cores divided by ranks)")},
       {"device", o.device},
       {"gpu-memory", share(o.gpu_memory_utilization)},
@@ -290,6 +299,10 @@ std::vector<std::string> worker_command(const UpOptions& o, const UpPlan& plan, 
   }
   append(command, "--kv-redis", o.kv_redis);
   append(command, "--kv-access-log", o.kv_access_log);
+  if (!o.kv_ranker.empty()) {
+    append(command, "--kv-ranker", o.kv_ranker);
+    append(command, "--kv-ranker-mode", o.kv_ranker_mode);
+  }
   append_number(command, "--threads", o.threads);
   append(command, "--device", o.device);
   if (o.device != "cpu") append(command, "--gpu-memory-utilization", share(o.gpu_memory_utilization));

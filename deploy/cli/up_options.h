@@ -44,6 +44,8 @@ struct UpOptions {
   std::int64_t kv_disk_bytes = std::int64_t{8} << 30;    // of the directory; 0 = off
   std::string kv_redis;                                  // URL, or @FILE; "" = no shared tier
   std::string kv_access_log;                             // FILE, or DIR/ for one log per worker; "" = none
+  std::string kv_ranker;                                 // FILE of `kv train`; "" = none
+  std::string kv_ranker_mode = "shadow";                 // shadow | obey
   int threads = 0;                                       // per rank; 0 = cores divided by ranks
   std::string api_key_file, tls_cert, tls_key, chat_template;
   std::int64_t stall_limit_ms = 60'000;

@@ -16,6 +16,7 @@
 //   4. Work per call is O(log entries) or better, whatever the chains look like (amortised).
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -60,5 +61,6 @@ inline constexpr std::string_view kDefaultEviction = "s3fifo";
 // enforced here.
 [[nodiscard]] std::unique_ptr<EvictionPolicy> make_eviction(std::string_view name,
                                                             std::uint64_t capacity_bytes);
+using EvictionFactory = std::function<std::unique_ptr<EvictionPolicy>(std::uint64_t capacity_bytes)>;
 
 }  // namespace leadline::kvstore

@@ -6,6 +6,7 @@ namespace leadline::kvstore {
 namespace {
 
 constexpr std::size_t kDrawFrom = 64;
+constexpr std::size_t kRememberedMore = 1024;
 
 std::uint64_t next_random(std::uint64_t& state) {  // splitmix64
   std::uint64_t z = (state += 0x9E3779B97F4A7C15ULL);
@@ -16,13 +17,57 @@ std::uint64_t next_random(std::uint64_t& state) {  // splitmix64
 
 }  // namespace
 
-RankedEviction::RankedEviction(const RankedOptions& options, const ReuseRanker& ranker,
+RankedEviction::RankedEviction(RankedOptions options, const ReuseRanker& ranker,
                                std::function<double()> now_us)
-    : options_(options),
+    : options_(std::move(options)),
       ranker_(ranker),
       now_us_(std::move(now_us)),
-      fallback_(make_eviction(kDefaultEviction, options.capacity_bytes)),
-      random_(options.seed) {}
+      fallback_(make_eviction(kDefaultEviction, options_.capacity_bytes)),
+      random_(options_.seed) {}
+
+void RankedEviction::count(EvictedBy by) {
+  ++counts_.evictions;
+  switch (by) {
+    case EvictedBy::ranker:
+      ++counts_.by_ranker;
+      break;
+    case EvictedBy::guard:
+      ++counts_.by_guard;
+      break;
+    case EvictedBy::fallback:
+      ++counts_.by_fallback;
+      break;
+  }
+  if (options_.events.evicted) options_.events.evicted(by);
+}
+
+void RankedEviction::count(RankerAnswer answer) {
+  switch (answer) {
+    case RankerAnswer::taken:
+      break;
+    case RankerAnswer::agreed:
+      ++counts_.agreed;
+      break;
+    case RankerAnswer::differed:
+      ++counts_.differed;
+      break;
+    case RankerAnswer::late:
+      ++counts_.late;
+      break;
+    case RankerAnswer::none:
+      ++counts_.no_answer;
+      break;
+    case RankerAnswer::resting:
+      ++counts_.rested;
+      break;
+  }
+  if (options_.events.answered) options_.events.answered(answer);
+}
+
+void RankedEviction::count(ShadowReturn what) {
+  ++(what == ShadowReturn::left ? counts_.left_returned : counts_.spared_used);
+  if (options_.events.returned) options_.events.returned(what);
+}
 
 void RankedEviction::insert(const BlockKey& key, const BlockFacts& facts, double now_s) {
   fallback_->insert(key, facts, now_s);
@@ -33,11 +78,13 @@ void RankedEviction::insert(const BlockKey& key, const BlockFacts& facts, double
     ++known->history.uses;
     known->history.last_s = now_s;
     if (leaf) leaves_.insert(known);
+    used(key);
     return;
   }
   Entry& entry = chains_.add(key, facts, [this](Entry& parent) { leaves_.erase(&parent); });
   entry.history = {now_s, now_s, 0};
   entry.stamp = ++stamp_;
+  if (left_.erase(key) != 0) count(ShadowReturn::left);
   if (thrown_out_.erase(key) != 0) {  // the guard: it was thrown out although it was needed
     entry.guarded = true;
     guarded_.push_back(key);
@@ -55,12 +102,18 @@ void RankedEviction::touch(const BlockKey& key, double now_s) {
   ++entry->history.uses;
   entry->history.last_s = now_s;
   if (leaf) leaves_.insert(entry);
+  used(key);
+}
+
+void RankedEviction::used(const BlockKey& key) {
+  if (spared_.erase(key) != 0) count(ShadowReturn::spared);
 }
 
 void RankedEviction::remove(const BlockKey& key) {
   Entry* entry = chains_.find(key);
   if (entry == nullptr) return;
   leaves_.erase(entry);
+  spared_.erase(key);
   chains_.remove(BlockKey(key), [this](Entry& parent) { leaves_.insert(&parent); });
 }
 
@@ -73,6 +126,8 @@ void RankedEviction::begin_phase_if_over() {
   if (!leaves_.empty() && (*leaves_.begin())->stamp <= phase_stamp_) return;
   phase_stamp_ = stamp_;
   thrown_out_.clear();
+  left_.clear();
+  spared_.clear();
   for (const BlockKey& key : guarded_)
     if (Entry* entry = chains_.find(key)) entry->guarded = false;
   guarded_.clear();
@@ -91,7 +146,7 @@ RankedEviction::Entry* RankedEviction::unused_in_phase() {
 RankedEviction::Entry* RankedEviction::ask(double now_s) {
   if (resting_ > 0) {
     --resting_;
-    ++counts_.rested;
+    count(RankerAnswer::resting);
     return nullptr;
   }
   std::array<Entry*, RankedOptions::kMaxCandidates> entries{};
@@ -110,7 +165,7 @@ RankedEviction::Entry* RankedEviction::ask(double now_s) {
   const double began = now_us_();
   const bool answered = ranker_.rank(std::span(features).first(n), std::span(seconds).first(n));
   if (now_us_() - began > options_.deadline_us) {
-    ++counts_.late;
+    count(RankerAnswer::late);
     if (++late_in_a_row_ >= options_.late_limit) resting_ = options_.rest_evictions, late_in_a_row_ = 0;
     return nullptr;
   }
@@ -126,35 +181,47 @@ RankedEviction::Entry* RankedEviction::ask(double now_s) {
     const double worth = std::max(entries[i]->facts.cost_s, 1e-9) / held;
     if (least == nullptr || worth < least_worth) least = entries[i], least_worth = worth;
   }
-  if (least == nullptr) ++counts_.no_answer;
+  if (least == nullptr) count(RankerAnswer::none);
   return least;
+}
+
+// Bounded by what is resident, and some more.
+void RankedEviction::compare(const BlockKey& left, const BlockKey& named) {
+  count(left == named ? RankerAnswer::agreed : RankerAnswer::differed);
+  if (left == named || left_.size() >= chains_.size() + kRememberedMore) return;
+  left_.insert(left);
+  spared_.insert(named);
 }
 
 std::optional<BlockKey> RankedEviction::evict(double now_s) {
   if (chains_.size() == 0) return std::nullopt;
-  ++counts_.evictions;
   begin_phase_if_over();
+  EvictedBy by = EvictedBy::fallback;
   Entry* chosen = nullptr;
-  bool by_guard = false;
   if (!options_.shadow && owed_ > 0) {
     --owed_;
     chosen = unused_in_phase();
-    by_guard = chosen != nullptr;
+    if (chosen != nullptr) by = EvictedBy::guard;
   }
-  if (chosen == nullptr) chosen = ask(now_s);
+  if (chosen == nullptr) {
+    chosen = ask(now_s);
+    if (chosen != nullptr && !options_.shadow) {
+      by = EvictedBy::ranker;
+      count(RankerAnswer::taken);
+    }
+  }
   std::optional<BlockKey> key;
-  if (options_.shadow || chosen == nullptr) {
+  if (by == EvictedBy::fallback) {
     key = fallback_->evict(now_s);
-    ++counts_.by_fallback;
-    if (chosen != nullptr && key) counts_.agreed += *chosen->key == *key;
+    if (chosen != nullptr && key) compare(*key, *chosen->key);
   } else {
     key = *chosen->key;
     fallback_->erase(*key);
-    ++(by_guard ? counts_.by_guard : counts_.by_ranker);
   }
+  count(by);
   if (!key) return std::nullopt;
   remove(*key);
-  if (thrown_out_.size() < chains_.size() + 1024) thrown_out_.insert(*key);
+  if (thrown_out_.size() < chains_.size() + kRememberedMore) thrown_out_.insert(*key);
   return key;
 }
 

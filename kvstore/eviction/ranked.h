@@ -27,6 +27,21 @@
 
 namespace leadline::kvstore {
 
+enum class EvictedBy : std::uint8_t { ranker, guard, fallback };
+// What became of asking: its choice was taken; in shadow, was S3-FIFO's, too, or not; it came too late; there
+// was none; the ranker rests.
+enum class RankerAnswer : std::uint8_t { taken, agreed, differed, late, none, resting };
+// In shadow, of two choices that differed: the block that left came back, or the one that would have left was
+// used while it was still here. Fewer `spared` than `left`: the ranker chose better.
+enum class ShadowReturn : std::uint8_t { left, spared };
+
+// Told while the tier's lock is held: counters only. All may be empty.
+struct RankedEvents {
+  std::function<void(EvictedBy)> evicted;
+  std::function<void(RankerAnswer)> answered;
+  std::function<void(ShadowReturn)> returned;
+};
+
 struct RankedOptions {
   std::uint64_t capacity_bytes = 0;
   bool shadow = true;
@@ -35,19 +50,21 @@ struct RankedOptions {
   int late_limit = 3;        // late answers in a row before the ranker rests
   int rest_evictions = 256;  // for so many choices
   std::uint64_t seed = 1;
+  RankedEvents events;
   static constexpr std::size_t kMaxCandidates = 64;
 };
 
 struct RankedCounts {
   std::uint64_t evictions = 0, by_ranker = 0, by_guard = 0, by_fallback = 0;
   std::uint64_t late = 0, no_answer = 0, rested = 0;
-  std::uint64_t asked = 0, agreed = 0;  // the ranker's choice was S3-FIFO's, too
+  std::uint64_t asked = 0, agreed = 0, differed = 0;  // the ranker's choice was S3-FIFO's, too, or not
+  std::uint64_t left_returned = 0, spared_used = 0;   // ShadowReturn
 };
 
 class RankedEviction final : public EvictionPolicy {
  public:
   // `ranker` outlives this. `now_us`: a monotonic clock.
-  RankedEviction(const RankedOptions& options, const ReuseRanker& ranker, std::function<double()> now_us);
+  RankedEviction(RankedOptions options, const ReuseRanker& ranker, std::function<double()> now_us);
 
   void insert(const BlockKey& key, const BlockFacts& facts, double now_s) override;
   void touch(const BlockKey& key, double now_s) override;
@@ -73,6 +90,11 @@ class RankedEviction final : public EvictionPolicy {
     bool operator()(const Entry* a, const Entry* b) const { return a->stamp < b->stamp; }
   };
   void remove(const BlockKey& key);
+  void used(const BlockKey& key);
+  void compare(const BlockKey& left, const BlockKey& named);
+  void count(EvictedBy by);
+  void count(RankerAnswer answer);
+  void count(ShadowReturn what);
   [[nodiscard]] Entry* ask(double now_s);  // the ranker's choice, or null
   [[nodiscard]] Entry* unused_in_phase();  // drawn from the leaves not used in this phase, or null
   void begin_phase_if_over();
@@ -85,6 +107,9 @@ class RankedEviction final : public EvictionPolicy {
   std::set<Entry*, Older> leaves_;
   std::uint64_t stamp_ = 0, phase_stamp_ = 0;
   std::unordered_set<BlockKey> thrown_out_;  // by anybody in this phase
+  // In shadow, of this phase: left although the ranker named another; would have left by the ranker, are
+  // here.
+  std::unordered_set<BlockKey> left_, spared_;
   std::vector<BlockKey> guarded_;
   std::uint32_t owed_ = 0;  // returns of thrown-out blocks that the guard has yet to answer
   int late_in_a_row_ = 0, resting_ = 0;

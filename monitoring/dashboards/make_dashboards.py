@@ -106,8 +106,8 @@ KV = [
         ("Fetch or compute", "What is chosen for prefixes that a tier has?", "ops", [
             ("sum by (tier, choice) (rate(leadline_kv_fetch_decisions_total{$s}[$r]))", "{{tier}} {{choice}}")]),
         ("Wait for a prefix", "How long do requests wait for their blocks?", "s", quantiles("leadline_kv_load_wait_seconds")),
-        ("Regret and timeouts", "Do fetches take longer than computing would have?", "short", [
-            ("sum(rate(leadline_kv_fetch_regret_seconds_total{$s}[$r]))", "seconds lost a second"),
+        ("Regret and timeouts", "Are choices between fetching and computing wrong, and which way?", "short", [
+            ("sum by (done) (rate(leadline_kv_fetch_regret_seconds_total{$s}[$r]))", "seconds lost a second, {{done}}"),
             ("sum(rate(leadline_kv_fetch_timeouts_total{$s}[$r]))", "timeouts a second")]),
         ("Load time", "How long does a tier take for one request's blocks (p90)?", "s", [
             ("histogram_quantile(0.9, sum by (le, tier) (rate(leadline_kv_tier_load_seconds_bucket{$s}[$r])))", "{{tier}}")]),
@@ -128,13 +128,21 @@ KV = [
         ("Bytes stored", "How much goes into each tier?", "Bps", rate_by("leadline_kv_tier_store_bytes_total", "tier")),
         ("Reads before eviction", "Do blocks leave without having been of use?", "ops", [
             ("sum by (tier, reads) (rate(leadline_kv_tier_evictions_total{$s}[$r]))", "{{tier}} read {{reads}}")]),
+        ("A learned ranker's choices", "Whose choice leaves, with --kv-ranker?", "ops", [
+            ("sum by (tier, by) (rate(leadline_kv_ranker_evictions_total{$s}[$r]))", "{{tier}} by {{by}}"),
+            ('sum by (tier, answer) (rate(leadline_kv_ranker_answers_total{answer=~"late|none|resting",$s}[$r]))', "{{tier}} {{answer}}")]),
+        ("A ranker in shadow", "Would its choices have been missed less (spared) than those taken (left)?", "ops", [
+            ("sum by (tier, block) (rate(leadline_kv_ranker_shadow_returns_total{$s}[$r]))", "{{tier}} {{block}}"),
+            ('sum by (tier) (rate(leadline_kv_ranker_answers_total{answer="differed",$s}[$r]))', "{{tier}} choices that differed")]),
         ("Eviction to reuse", "How soon are evicted blocks missed (median)?", "s", [
             ("histogram_quantile(0.5, sum by (le, tier) (rate(leadline_kv_tier_evict_to_reuse_seconds_bucket{$s}[$r])))", "{{tier}}")]),
     ]),
     ("Compression", [
-        ("Slots kept", "Which share of the KV do compressions keep?", "percentunit", [
-            ('sum(rate(leadline_kv_compression_slots_total{kind="kept",$s}[$r])) / sum(rate(leadline_kv_compression_slots_total{kind="seen",$s}[$r]))',
-             "kept")]),
+        ("Slots kept", "Which share of the KV does each method keep?", "percentunit", [
+            ('sum by (method) (rate(leadline_kv_compression_slots_total{kind="kept",$s}[$r])) / '
+             'sum by (method) (rate(leadline_kv_compression_slots_total{kind="seen",$s}[$r]))', "{{method}}")]),
+        ("Slots seen", "Which methods are used?", "ops", [
+            ('sum by (method) (rate(leadline_kv_compression_slots_total{kind="seen",$s}[$r]))', "{{method}}")]),
         ("Compressed sequences", "How many sequences run on compressed KV?", "short", by_instance("leadline_kv_compressed_sequences")),
         ("Time of a compression", "How long does a sequence wait for its compression?", "s", quantiles("leadline_kv_compression_seconds")),
     ]),

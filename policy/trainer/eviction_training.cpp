@@ -77,6 +77,9 @@ class Adam {  // Kingma and Ba, arXiv 1412.6980, algorithm 1
   std::vector<float> m_, v_;
 };
 
+constexpr double kLeastDeviation = 0.02;  // of a logarithm
+constexpr double kBlind = 1e6;            // a deviation that makes every input 0
+
 // Logarithms, standardised; mean and deviation go into the network.
 std::vector<Example> standardised(std::span<const EvictionSample> samples, float horizon_s,
                                   EvictionNetwork& n) {
@@ -91,7 +94,10 @@ std::vector<Example> standardised(std::span<const EvictionSample> samples, float
     }
     const double count = static_cast<double>(samples.size()), mean = sum / count;
     n.mean[f] = static_cast<float>(mean);
-    n.deviation[f] = static_cast<float>(std::sqrt(std::max(square / count - mean * mean, 1e-8)));
+    // What hardly varies in the log (the bytes of one model's blocks) teaches nothing, and a tier may measure
+    // it otherwise (per head, after the codec): the network shall not see it.
+    const double deviation = std::sqrt(std::max(square / count - mean * mean, 0.0));
+    n.deviation[f] = static_cast<float>(deviation < kLeastDeviation ? kBlind : deviation);
     for (Example& e : examples) e.x[f] = std::clamp((e.x[f] - n.mean[f]) / n.deviation[f], -5.0F, 5.0F);
   }
   for (std::size_t i = 0; i < samples.size(); ++i)

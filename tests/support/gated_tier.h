@@ -6,6 +6,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <string>
 
 #include "kvstore/memory_tier.h"
 
@@ -14,15 +15,21 @@ namespace leadline::tests {
 class GatedTier final : public kvstore::Tier {
  public:
   explicit GatedTier(kvstore::TierKind kind)
-      : kind_(kind), inner_({std::uint64_t{64} << 20, "s3fifo", {}, kvstore::unix_now_s}) {}
+      : kind_(kind), inner_({std::uint64_t{64} << 20, {}, {}, kvstore::unix_now_s}) {}
   [[nodiscard]] kvstore::TierKind kind() const override { return kind_; }
   [[nodiscard]] bool waits() const override { return true; }
   void get(std::span<const kvstore::BlockId> ids, std::span<kvstore::TierRead> reads,
            kvstore::TierDeadline deadline) override {
     pass(loads_open_);
     gets_ += static_cast<int>(ids.size());
+    order_ += 'g';
     inner_.get(ids, reads, deadline);
   }
+  void expect(std::span<const kvstore::BlockId> ids) override {
+    if (!ids.empty()) order_ += 'e';
+  }
+  // e: blocks were announced, g: blocks were read. For a test that waited for the loads.
+  [[nodiscard]] const std::string& order() const { return order_; }
   [[nodiscard]] std::size_t leading(std::span<const kvstore::BlockId> ids,
                                     kvstore::TierDeadline deadline) override {
     return inner_.leading(ids, deadline);
@@ -57,6 +64,7 @@ class GatedTier final : public kvstore::Tier {
   const kvstore::TierKind kind_;
   kvstore::MemoryTier inner_;
   std::atomic<int> gets_{0};
+  std::string order_;  // of the loading thread
   std::mutex mutex_;
   std::condition_variable changed_;
   bool loads_open_ = true, stores_open_ = true;

@@ -55,6 +55,7 @@ void BlockMover::seal(const BlockSeal& seal) {
 }
 
 Result<void> BlockMover::begin(const BlockPlan& plan) {
+  if (plan.page_us > 0) store_.learn_cost(plan.page_us * 1e-6, plan.page_growth_ns * 1e-9);
   for (const BlockSeal& s : plan.seals) {
     if (s.page.value >= geometry_.pages) return bad_plan("sealed page", s.page.value);
     seal(s);

@@ -42,6 +42,9 @@ struct BlockPlan {
   std::vector<BlockRestore> restores;
   std::vector<std::uint32_t> polls;  // fetches whose state all ranks exchange in this step
   std::vector<std::uint32_t> drops;  // fetches that nobody needs any more
+  // What computing a chain's first page takes, and how much more each page before one adds: for eviction. 0
+  // us: not told.
+  std::uint32_t page_us = 0, page_growth_ns = 0;
   [[nodiscard]] bool empty() const {
     return seals.empty() && starts.empty() && restores.empty() && polls.empty() && drops.empty();
   }

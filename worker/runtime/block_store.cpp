@@ -6,6 +6,7 @@
 #include "kvstore/memory_tier.h"
 #include "kvstore/redis_tier.h"
 #include "monitoring/log.h"
+#include "worker/runtime/ranker_adapter.h"
 
 namespace leadline::worker {
 namespace {
@@ -17,6 +18,39 @@ kvstore::TierEvents events_of(const kvstore::TierMetrics& m) {
   };
   events.reused_after_eviction = [histogram = m.evict_to_reuse_seconds](double s) { histogram.observe(s); };
   return events;
+}
+
+double now_us() {
+  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+// The tier keeps the factory, and so the ranker, as long as the policies that it makes.
+kvstore::EvictionFactory ranked_eviction(std::shared_ptr<const RankerAdapter> ranker, bool obeyed,
+                                         const kvstore::TierMetrics& m) {
+  kvstore::RankedOptions options;
+  options.shadow = !obeyed;
+  options.events.evicted = [by = m.ranked_evictions](kvstore::EvictedBy who) { by[who].inc(); };
+  options.events.answered = [answers = m.ranker_answers](kvstore::RankerAnswer a) { answers[a].inc(); };
+  options.events.returned = [blocks = m.shadow_returns](kvstore::ShadowReturn block) { blocks[block].inc(); };
+  return [ranker = std::move(ranker), options = std::move(options)](std::uint64_t capacity_bytes) {
+    kvstore::RankedOptions mine = options;
+    mine.capacity_bytes = capacity_bytes;
+    return std::make_unique<kvstore::RankedEviction>(std::move(mine), *ranker, now_us);
+  };
+}
+
+// Null without the flag. A file that cannot be used ends the start: whoever names one means it.
+Result<std::shared_ptr<const RankerAdapter>> load_ranker(const WorkerConfig& config) {
+  if (config.kv_ranker.empty()) return std::shared_ptr<const RankerAdapter>();
+  auto loaded = policy::EvictionRanker::load(config.kv_ranker);
+  if (!loaded)
+    return monitoring::fail(Errc::configuration,
+                            "--kv-ranker " + config.kv_ranker + ": " + loaded.error().message);
+  monitoring::log_info("KV eviction is learned", {{"file", config.kv_ranker},
+                                                  {"mode", config.kv_ranker_obeyed ? "obey" : "shadow"},
+                                                  {"trained", loaded->provenance()}});
+  return std::make_shared<const RankerAdapter>(std::move(*loaded));
 }
 
 Result<std::unique_ptr<kvstore::Tier>> open_redis(const WorkerConfig& config) {
@@ -36,10 +70,21 @@ Result<std::unique_ptr<kvstore::TieredStore>> open_block_store(const WorkerConfi
                                                                kvstore::StoreMetrics metrics,
                                                                const UnitCodec& codec) {
   std::vector<std::unique_ptr<kvstore::Tier>> tiers;
+  auto ranker = load_ranker(config);
+  if (!ranker) return tl::unexpected(ranker.error());
+  const auto cost = std::make_shared<kvstore::RecomputeCost>();
+  const auto index_of = [&](kvstore::TierKind kind) {
+    kvstore::TierIndexOptions index;
+    index.cost = cost;
+    if (*ranker != nullptr)
+      index.eviction = ranked_eviction(*ranker, config.kv_ranker_obeyed, metrics.of(kind));
+    return index;
+  };
   if (config.kv_memory_bytes > 0) {
     kvstore::MemoryTierOptions options;
     options.capacity_bytes = static_cast<std::uint64_t>(config.kv_memory_bytes / ranks);
     options.events = events_of(metrics.of(kvstore::TierKind::memory));
+    options.index = index_of(kvstore::TierKind::memory);
     tiers.push_back(std::make_unique<kvstore::MemoryTier>(std::move(options)));
   }
   if (!config.kv_disk_directory.empty() && config.kv_disk_bytes > 0) {
@@ -47,6 +92,7 @@ Result<std::unique_ptr<kvstore::TieredStore>> open_block_store(const WorkerConfi
     options.directory = config.kv_disk_directory;
     options.capacity_bytes = static_cast<std::uint64_t>(config.kv_disk_bytes);
     options.events = events_of(metrics.of(kvstore::TierKind::disk));
+    options.index = index_of(kvstore::TierKind::disk);
     options.log = [](std::string_view what, std::string_view why) {
       monitoring::log_warn("KV disk", {{"what", what}, {"why", why}});
     };
@@ -63,6 +109,7 @@ Result<std::unique_ptr<kvstore::TieredStore>> open_block_store(const WorkerConfi
   }
   if (tiers.empty()) return std::unique_ptr<kvstore::TieredStore>();
   kvstore::TieredStoreOptions options;
+  options.cost = cost;
   // Without a codec, too: blocks that another server wrote under one can be read.
   if (codec.format()) options.packing = kvstore::BlockPacking{codec.codec(), *codec.format()};
   return std::make_unique<kvstore::TieredStore>(std::move(tiers), options, std::move(metrics));

@@ -174,9 +174,11 @@ void CompressionDirector::describe(SequenceStep& rows) const {
 void CompressionDirector::settle(const StepResult& result, SequenceCache& cache) {
   for (const CompressOutcome& outcome : result.compressed) {
     cache.end_compress(outcome.sequence, outcome.pages);
-    metrics_.compression_slots[CompressedSlots::seen].inc(static_cast<double>(outcome.lists) *
-                                                          outcome.tokens);
-    metrics_.compression_slots[CompressedSlots::kept].inc(static_cast<double>(outcome.slots));
+    if (const auto it = sequences_.find(outcome.sequence); it != sequences_.end()) {
+      const auto& slots = metrics_.compression_slots[it->second.params.method];
+      slots[CompressedSlots::seen].inc(static_cast<double>(outcome.lists) * outcome.tokens);
+      slots[CompressedSlots::kept].inc(static_cast<double>(outcome.slots));
+    }
     metrics_.compression.observe(static_cast<double>(outcome.us) * 1e-6);
     if (rules_.observe) rules_.observe(outcome);
   }

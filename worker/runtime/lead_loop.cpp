@@ -336,10 +336,7 @@ Result<void> LeadLoop::step(const StepPlan& plan) {
   const SteadyTime executed = std::chrono::steady_clock::now();
   if (parts_.fetcher != nullptr) {
     parts_.fetcher->polled(plan.blocks, result->polled);
-    if (plan.sequences.size() == 1 && plan.sequences[0].tokens.size() >= kPageTokens)
-      parts_.fetcher->prefilled(static_cast<std::uint32_t>(plan.sequences[0].tokens.size()),
-                                plan.sequences[0].first_position,
-                                static_cast<double>(result->forward_us) * 1e-6);
+    parts_.fetcher->stepped(plan, static_cast<double>(result->forward_us) * 1e-6);
   }
   sample(plan, *result);
   const SteadyTime end = std::chrono::steady_clock::now();

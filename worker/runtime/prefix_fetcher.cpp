@@ -109,6 +109,16 @@ void PrefixFetcher::record_offers(std::span<const BlockSeal> seals) {
   accesses_->offered(std::move(records));
 }
 
+// The line through a first page and a later one.
+void PrefixFetcher::tell_cost(BlockPlan& plan) const {
+  constexpr std::uint32_t kLater = 256;
+  constexpr double kMost = 4e9;  // u32
+  const double first_s = chooser_.prefill_s(0, kPageTokens);
+  const double growth_s = (chooser_.prefill_s(kLater * kPageTokens, kPageTokens) - first_s) / kLater;
+  plan.page_us = static_cast<std::uint32_t>(std::clamp(first_s * 1e6, 0.0, kMost));
+  plan.page_growth_ns = static_cast<std::uint32_t>(std::clamp(growth_s * 1e9, 0.0, kMost));
+}
+
 void PrefixFetcher::choose(SequenceId id, Entry& e) {
   std::vector<kvstore::HitPiece> pieces;
   for (const TierKind tier : e.survey->tiers) {
@@ -122,6 +132,10 @@ void PrefixFetcher::choose(SequenceId id, Entry& e) {
   const auto known = static_cast<std::uint32_t>(cache_.known_tokens(id));
   e.choice = chooser_.choose(pieces, e.first_page * kPageTokens, known, now_s());
   count(e, pieces);
+  if (e.choice.blocks < e.choice.offered_blocks)
+    hindsight_.passed_over(id, (e.first_page + e.choice.blocks) * kPageTokens,
+                           (e.first_page + e.choice.offered_blocks) * kPageTokens,
+                           e.choice.passed_over_fetch_s);
   if (e.choice.probe && !probe_) begin_probe(id, e, pieces);
   if (e.choice.blocks == 0) {
     enter(e, Stage::none);
@@ -204,6 +218,7 @@ void PrefixFetcher::fill(BlockPlan& plan) {
   plan.drops.insert(plan.drops.end(), drops_.begin(), drops_.end());
   drops_.clear();
   record_offers(plan.seals);
+  if (!plan.seals.empty()) tell_cost(plan);
   fill_probe(plan);
   for (auto& [id, e] : entries_) {
     if (e.stage == Stage::starting) {
@@ -253,7 +268,7 @@ void PrefixFetcher::settle(Entry& e, const BlockPoll& poll) {
       chooser_.timed_out(e.last_tier, bytes, e.waited_s, now_s());
     }
   }
-  metrics_.regret_seconds.inc(std::max(0.0, kvstore::regret_s(e.choice, e.waited_s, 0)));
+  metrics_.regret_seconds[FetchRegret::fetched].inc(kvstore::regret_s(e.choice, e.waited_s));
   e.pages = std::min(e.pages, poll.leading);
   enter(e, e.pages == 0 ? Stage::none : Stage::staged);
   for (std::uint32_t page = 0; mine != nullptr && page < e.pages; ++page) e.tiers.push_back(mine->tier(page));
@@ -310,6 +325,7 @@ PrefixHit PrefixFetcher::admit(SequenceId id, KvStory& story) {
 }
 
 void PrefixFetcher::forget(SequenceId id) {
+  hindsight_.forget(id);
   const auto it = entries_.find(id);
   if (it == entries_.end()) return;
   if (it->second.stage == Stage::fetching || it->second.stage == Stage::staged)
@@ -325,8 +341,21 @@ void PrefixFetcher::publish() {
   store_.publish();
 }
 
-void PrefixFetcher::prefilled(std::uint32_t tokens, std::uint32_t first_position, double seconds) {
-  chooser_.prefilled(tokens, first_position, seconds);
+// Prefill is learned from steps of one sequence; of others a sequence's time is its share of the rows.
+void PrefixFetcher::stepped(const StepPlan& plan, double forward_s) {
+  if (plan.sequences.size() == 1 && plan.sequences[0].tokens.size() >= kPageTokens)
+    chooser_.prefilled(static_cast<std::uint32_t>(plan.sequences[0].tokens.size()),
+                       plan.sequences[0].first_position, forward_s);
+  if (!hindsight_.watches()) return;
+  std::size_t all = 0;
+  for (const SequenceStep& rows : plan.sequences) all += rows.tokens.size();
+  for (const SequenceStep& rows : plan.sequences) {
+    const double share = static_cast<double>(rows.tokens.size()) / static_cast<double>(all);
+    if (const auto lost =
+            hindsight_.computed(rows.sequence, rows.first_position,
+                                static_cast<std::uint32_t>(rows.tokens.size()), forward_s * share))
+      metrics_.regret_seconds[FetchRegret::computed].inc(*lost);
+  }
 }
 
 }  // namespace leadline::worker

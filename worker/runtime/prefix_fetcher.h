@@ -21,7 +21,9 @@
 #include "transport/control/messages.h"
 #include "worker/kvcache/block_mover.h"
 #include "worker/kvcache/sequence_cache.h"
+#include "worker/runtime/fetch_hindsight.h"
 #include "worker/runtime/prefix_fetcher_metrics.h"
+#include "worker/scheduler/step_plan.h"
 
 namespace leadline::worker {
 
@@ -51,7 +53,7 @@ class PrefixFetcher {
   void polled(const BlockPlan& plan, std::span<const BlockPoll> polls);
   [[nodiscard]] bool owes_drops() const { return !drops_.empty(); }
   [[nodiscard]] bool waits() const { return held_ > 0; }  // something is under way: look again soon
-  void prefilled(std::uint32_t tokens, std::uint32_t first_position, double seconds);
+  void stepped(const StepPlan& plan, double forward_s);   // what computing takes, and took
   void publish();  // sizes and states of the tiers, a few times per second
 
  private:
@@ -81,6 +83,7 @@ class PrefixFetcher {
   void choose(SequenceId id, Entry& e);
   void record_look(SequenceId id, std::uint32_t first_page);
   void record_offers(std::span<const BlockSeal> seals);
+  void tell_cost(BlockPlan& plan) const;
   [[nodiscard]] kvstore::AccessRecord record_of(kvstore::Access access, const kvstore::BlockKey& key,
                                                 const kvstore::BlockKey& parent, std::uint32_t depth) const;
   void count(const Entry& e, std::span<const kvstore::HitPiece> pieces) const;
@@ -97,6 +100,7 @@ class PrefixFetcher {
   const PrefixFetcherOptions options_;
   const PrefixFetcherMetrics metrics_;
   kvstore::FetchChooser chooser_;
+  FetchHindsight hindsight_;
   std::unique_ptr<kvstore::AccessRecorder> accesses_;
   std::map<SequenceId, Entry> entries_;
   std::vector<std::uint32_t> drops_;

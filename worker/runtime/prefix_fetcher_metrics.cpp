@@ -5,6 +5,7 @@ namespace leadline::worker {
 PrefixFetcherMetrics PrefixFetcherMetrics::create(monitoring::MetricsRegistry& r) {
   constexpr std::string_view kDecisions[] = {"fetch", "part", "recompute"};
   constexpr std::string_view kAccessEnds[] = {"written", "dropped", "lost"};
+  constexpr std::string_view kRegrets[] = {"fetched", "computed"};
   PrefixFetcherMetrics m;
   m.accesses = r.counters<kvstore::AccessEnd>(
       "leadline_kv_access_records_total",
@@ -19,8 +20,11 @@ PrefixFetcherMetrics PrefixFetcherMetrics::create(monitoring::MetricsRegistry& r
     m.tokens[i] =
         r.counter("leadline_kv_tier_prompt_tokens_total", "Prompt tokens whose KV came from a tier.", labels);
   }
-  m.regret_seconds = r.counter("leadline_kv_fetch_regret_seconds_total",
-                               "Time by which fetches took longer than computing was expected to.");
+  m.regret_seconds = r.counters<FetchRegret>("leadline_kv_fetch_regret_seconds_total",
+                                             "Time lost by choices, by what was done: fetches took longer "
+                                             "than computing was expected to, computing took "
+                                             "longer than the fetch that was passed over was expected to.",
+                                             "done", kRegrets);
   m.timeouts =
       r.counter("leadline_kv_fetch_timeouts_total", "Fetches that were not complete at their deadline.");
   m.wait_seconds = r.histogram("leadline_kv_load_wait_seconds",

@@ -11,9 +11,11 @@
 namespace leadline::worker {
 
 enum class FetchDecision { fetch, part, recompute };  // part: fewer blocks than there were
+enum class FetchRegret { fetched, computed };         // what was done and would better not have been
 struct PrefixFetcherMetrics {
   std::array<monitoring::HandleSet<FetchDecision, monitoring::Counter>, kvstore::kTierKinds> decisions;
-  monitoring::Counter regret_seconds, timeouts;
+  monitoring::HandleSet<FetchRegret, monitoring::Counter> regret_seconds;
+  monitoring::Counter timeouts;
   std::array<monitoring::Counter, kvstore::kTierKinds> tokens;
   monitoring::Histogram wait_seconds;  // of a sequence, for survey and fetch
   kvstore::AccessCounters accesses;    // of the access log, where there is one

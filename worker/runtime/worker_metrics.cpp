@@ -1,5 +1,7 @@
 #include "worker/runtime/worker_metrics.h"
 
+#include "worker/compression/compression_policy.h"
+
 namespace leadline::worker {
 namespace {
 // In the order of the enums in the header.
@@ -24,10 +26,11 @@ void create_step(WorkerMetrics& m, monitoring::MetricsRegistry& r, const monitor
 }
 
 void create_compression(WorkerMetrics& m, monitoring::MetricsRegistry& r) {
-  m.compression_slots = r.counters<CompressedSlots>(
-      "leadline_kv_compression_slots_total",
-      "KV slots that compressions looked at and kept, over all layers and KV heads.", "kind",
-      kCompressedSlots);
+  for (const CompressionMethod& method : compression_methods())
+    m.compression_slots.push_back(r.counters<CompressedSlots>(
+        "leadline_kv_compression_slots_total",
+        "KV slots that compressions looked at and kept, over all layers and KV heads, by method.", "kind",
+        kCompressedSlots, {{"method", std::string(method.name)}}));
   m.compression = r.histogram("leadline_kv_compression_seconds", "Time of one compression on rank 0.");
   m.compressed_sequences =
       r.gauge("leadline_kv_compressed_sequences", "Sequences whose KV is compressed now.");

@@ -57,7 +57,8 @@ struct WorkerMetrics {
   monitoring::HandleSet<SwapDirection, monitoring::Counter> swapped_pages;
   monitoring::HandleSet<StepStage, monitoring::Histogram> step;
   monitoring::Counter steps;
-  monitoring::HandleSet<CompressedSlots, monitoring::Counter> compression_slots;
+  // by the method's number in compression_methods()
+  std::vector<monitoring::HandleSet<CompressedSlots, monitoring::Counter>> compression_slots;
   monitoring::Histogram compression;  // of one compression, on rank 0
   monitoring::Gauge compressed_sequences;
   monitoring::Gauge ranks;

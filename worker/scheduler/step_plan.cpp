@@ -11,7 +11,7 @@ namespace leadline::worker {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "plans are copied as they lie in memory");
-constexpr std::uint32_t kMagic = 0x3450534C;  // "LSP4"
+constexpr std::uint32_t kMagic = 0x3550534C;  // "LSP5"
 constexpr std::uint64_t kSlotsPerPage = 16;
 
 class Writer {
@@ -194,6 +194,8 @@ void write_blocks(Writer& w, const BlockPlan& b) {
   w.list(b.restores, kMaxPlanMoves);
   w.list(b.polls, kMaxPlanMoves);
   w.list(b.drops, kMaxPlanMoves);
+  w.value(b.page_us);
+  w.value(b.page_growth_ns);
   LEADLINE_CHECK(b.starts.size() <= kMaxPlanSequences, "a step plan beyond its limits");
   w.value(static_cast<std::uint32_t>(b.starts.size()));
   for (const BlockFetchStart& start : b.starts) {
@@ -210,6 +212,8 @@ void read_blocks(Reader& r, BlockPlan& b) {
   r.list(b.restores, "restores", kMaxPlanMoves);
   r.list(b.polls, "polls", kMaxPlanMoves);
   r.list(b.drops, "drops", kMaxPlanMoves);
+  b.page_us = r.value<std::uint32_t>("page_us");
+  b.page_growth_ns = r.value<std::uint32_t>("page_growth_ns");
   const std::uint32_t starts = r.count("starts", kMaxPlanSequences);
   for (std::uint32_t i = 0; i < starts && !r.failed(); ++i) {
     BlockFetchStart& start = b.starts.emplace_back();

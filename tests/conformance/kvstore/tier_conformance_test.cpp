@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "kvstore/disk_tier.h"
+#include "kvstore/eviction/ranked.h"
 #include "kvstore/memory_tier.h"
 #include "kvstore/redis_tier.h"
 #include "tests/support/redis_server.h"
@@ -182,12 +183,35 @@ TEST_P(TierLaws, ManyThreadsSeeWholeBlocksOnly) {
   EXPECT_GT(hits, 0);
 }
 
-std::unique_ptr<Tier> make_memory(const TierSetup& s) {
-  return std::make_unique<MemoryTier>(
-      MemoryTierOptions{s.capacity_bytes, std::string(kDefaultEviction), s.events, s.unix_now});
+// A learned ranker that is obeyed: what was used last is used next.
+TierIndexOptions ranked() {
+  class Ranker final : public ReuseRanker {
+    bool rank(std::span<const ReuseFeatures> blocks, std::span<float> seconds) const override {
+      for (std::size_t i = 0; i < blocks.size(); ++i) seconds[i] = 1 + blocks[i][4];
+      return true;
+    }
+  };
+  static const Ranker ranker;
+  TierIndexOptions index;
+  index.eviction = [](std::uint64_t capacity) {
+    return std::make_unique<RankedEviction>(RankedOptions{.capacity_bytes = capacity, .shadow = false},
+                                            ranker, [] { return 0.0; });
+  };
+  return index;
 }
 
-std::unique_ptr<Tier> make_disk(const TierSetup& s) {
+std::unique_ptr<Tier> memory_with(const TierSetup& s, TierIndexOptions index) {
+  return std::make_unique<MemoryTier>(
+      MemoryTierOptions{s.capacity_bytes, std::move(index), s.events, s.unix_now});
+}
+std::unique_ptr<Tier> make_memory(const TierSetup& s) {
+  return memory_with(s, {});
+}
+std::unique_ptr<Tier> make_ranked_memory(const TierSetup& s) {
+  return memory_with(s, ranked());
+}
+
+std::unique_ptr<Tier> disk_with(const TierSetup& s, TierIndexOptions index) {
   static std::vector<std::unique_ptr<tests::ScratchDirectory>> directories;  // until the program ends
   directories.push_back(std::make_unique<tests::ScratchDirectory>());
   DiskTierOptions options;
@@ -195,10 +219,18 @@ std::unique_ptr<Tier> make_disk(const TierSetup& s) {
   options.capacity_bytes = s.capacity_bytes;
   options.events = s.events;
   options.unix_now = s.unix_now;
+  options.index = std::move(index);
   auto tier = DiskTier::open(std::move(options));
   EXPECT_TRUE(tier);
   (*tier)->scan(std::atomic<bool>{false});
   return std::move(*tier);
+}
+
+std::unique_ptr<Tier> make_disk(const TierSetup& s) {
+  return disk_with(s, {});
+}
+std::unique_ptr<Tier> make_ranked_disk(const TierSetup& s) {
+  return disk_with(s, ranked());
 }
 
 std::unique_ptr<Tier> make_redis(const TierSetup& s) {
@@ -215,6 +247,8 @@ std::unique_ptr<Tier> make_redis(const TierSetup& s) {
 
 INSTANTIATE_TEST_SUITE_P(Tiers, TierLaws,
                          ::testing::Values(TierCase{"memory", make_memory}, TierCase{"disk", make_disk},
+                                           TierCase{"ranked_memory", make_ranked_memory},
+                                           TierCase{"ranked_disk", make_ranked_disk},
                                            TierCase{"redis", make_redis, false, false}),
                          [](const auto& info) { return info.param.name; });
 

@@ -42,7 +42,7 @@ struct Rig {
   explicit Rig(TieredStoreOptions options = {}, std::uint64_t memory = 0) {
     std::vector<std::unique_ptr<Tier>> tiers;
     if (memory > 0)
-      tiers.push_back(std::make_unique<MemoryTier>(MemoryTierOptions{memory, "s3fifo", {}, unix_now_s}));
+      tiers.push_back(std::make_unique<MemoryTier>(MemoryTierOptions{memory, {}, {}, unix_now_s}));
     auto gated = std::make_unique<GatedTier>(TierKind::disk);
     disk = gated.get();
     tiers.push_back(std::move(gated));
@@ -67,6 +67,52 @@ BlockFetchPtr wait_for(const BlockFetchPtr& fetch) {
 
 TierDeadline in(std::chrono::milliseconds ms) {
   return Clock::now() + ms;
+}
+
+// The policy hears of a block what computing it again takes.
+TEST(TieredStore, WhatAMissCostsReachesTheEvictionPolicy) {
+  class Listener final : public EvictionPolicy {
+   public:
+    explicit Listener(std::vector<double>& costs) : costs_(costs) {}
+    void insert(const BlockKey&, const BlockFacts& facts, double) override { costs_.push_back(facts.cost_s); }
+    void touch(const BlockKey&, double) override {}
+    void erase(const BlockKey&) override {}
+    std::optional<BlockKey> evict(double) override { return std::nullopt; }
+    [[nodiscard]] bool contains(const BlockKey&) const override { return false; }
+    [[nodiscard]] std::uint64_t bytes() const override { return 0; }
+    [[nodiscard]] std::size_t entries() const override { return 0; }
+    [[nodiscard]] std::string_view name() const override { return "listener"; }
+
+   private:
+    std::vector<double>& costs_;
+  };
+  std::vector<double> costs;
+  TieredStoreOptions options;
+  options.cost = std::make_shared<RecomputeCost>();
+  TierIndexOptions index;
+  index.cost = options.cost;
+  index.eviction = [&](std::uint64_t) { return std::make_unique<Listener>(costs); };
+  std::vector<std::unique_ptr<Tier>> tiers;
+  tiers.push_back(std::make_unique<MemoryTier>(MemoryTierOptions{1 << 20, index, {}, unix_now_s}));
+  TieredStore store(std::move(tiers), options, {});
+  store.put(draft(1, 0));
+  store.wait_idle();
+  store.learn_cost(0.5, 0.25);
+  store.put(draft(1, 3));
+  store.wait_idle();
+  EXPECT_EQ(costs, (std::vector<double>{0.016, 0.5 + 3 * 0.25}));
+}
+
+// So that a disk reads on while blocks are checked.
+TEST(TieredStore, TheNextBlocksAreAnnouncedBeforeTheseAreRead) {
+  TieredStoreOptions options;
+  options.load_batch = 4;  // of two heads: two keys
+  Rig rig(options);
+  rig.put_chain(1, 6);
+  rig.store->wait_idle();
+  EXPECT_EQ(wait_for(rig.store->fetch(run(1, 6), in(std::chrono::seconds(5))))->leading(), 6U);
+  rig.store->wait_idle();
+  EXPECT_EQ(rig.disk->order(), "eegegg");
 }
 
 TEST(TieredStore, WhatGoesInComesOutFromTheFirstTierThatHasIt) {

@@ -45,6 +45,18 @@ TEST(WorkerConfig, AnAccessLogNeedsATier) {
   EXPECT_NE(none.text.find("--kv-access-log f: no tier is on"), std::string::npos) << none.text;
 }
 
+TEST(WorkerConfig, ARankerNeedsMemoryOrDiskAndIsAShadowAtFirst) {
+  const ParsedFlags shadow = parsed({"--kv-ranker", "f", "--kv-memory", "1MiB"});
+  EXPECT_TRUE(shadow.run) << shadow.text;
+  EXPECT_FALSE(shadow.config.kv_ranker_obeyed);
+  EXPECT_TRUE(parsed({"--kv-ranker", "f", "--kv-memory", "1MiB", "--kv-ranker-mode", "obey"})
+                  .config.kv_ranker_obeyed);
+  EXPECT_FALSE(parsed({"--kv-ranker", "f", "--kv-memory", "1MiB", "--kv-ranker-mode", "maybe"}).run);
+  const ParsedFlags none = parsed({"--kv-ranker", "f", "--kv-redis", "redis://h:1"});
+  EXPECT_FALSE(none.run);
+  EXPECT_NE(none.text.find("--kv-ranker f: neither memory nor disk is on"), std::string::npos) << none.text;
+}
+
 TEST(WorkerConfig, SizesTakeUnits) {
   const ParsedFlags flags = parsed({"--kv-memory", "3MiB", "--kv-disk-bytes=2GiB"});
   ASSERT_TRUE(flags.run) << flags.text;

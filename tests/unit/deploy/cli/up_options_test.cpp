@@ -153,5 +153,15 @@ TEST(UpOptions, AnAccessLogNeedsATierAndAPlacePerWorker) {
               HasSubstr("no tier is on"));
 }
 
+TEST(UpOptions, ARankerGoesToWorkersAndNeedsMemoryOrDisk) {
+  EXPECT_THAT(joined(worker_command(parse({"--kv-ranker", "/r"}), plan_for(1), 0)),
+              HasSubstr("--kv-ranker /r --kv-ranker-mode shadow"));
+  EXPECT_THAT(
+      joined(worker_command(parse({"--kv-ranker", "/r", "--kv-ranker-mode", "obey"}), plan_for(1), 0)),
+      HasSubstr("--kv-ranker /r --kv-ranker-mode obey"));
+  EXPECT_THAT(find_conflict(parse({"--kv-ranker", "/r", "--kv-memory", "0", "--kv-disk-bytes", "0"})),
+              HasSubstr("neither memory nor disk is on"));
+}
+
 }  // namespace
 }  // namespace leadline::deploy

@@ -8,8 +8,8 @@
 #include <filesystem>
 #include <random>
 
-#include "deploy/cli/ranker_adapter.h"
 #include "policy/trainer/eviction_training.h"
+#include "worker/runtime/ranker_adapter.h"
 
 namespace leadline::policy {
 namespace {
@@ -43,6 +43,22 @@ TEST(EvictionTraining, LearnsAndIsRepeatable) {
   EXPECT_LT(wrong, 25);
   const auto again = train_eviction(learnable(4000, 1), {.horizon_s = 3600});
   EXPECT_EQ(again->network.w1, result->network.w1);
+}
+
+// All blocks of one model are as large in its log; a tier counts them per head and after the codec.
+TEST(EvictionTraining, WhatDoesNotVaryInTheLogChangesNoAnswer) {
+  auto samples = learnable(4000, 1);
+  for (EvictionSample& s : samples) s.features[1] = 192;
+  const auto result = train_eviction(samples, {.horizon_s = 3600});
+  ASSERT_TRUE(result.has_value());
+  const EvictionRanker ranker(result->network, "");
+  ASSERT_TRUE(EvictionRanker::from_bytes(ranker.to_bytes()).has_value());
+  for (EvictionSample s : learnable(100, 3)) {
+    s.features[1] = 192;
+    const float in_the_log = ranker.predict(s.features);
+    s.features[1] = 12;
+    EXPECT_NEAR(ranker.predict(s.features), in_the_log, 1e-3F * in_the_log);
+  }
 }
 
 TEST(EvictionTraining, RefusesWhatCannotWork) {
@@ -91,7 +107,7 @@ TEST(EvictionRanker, AnswersAreFiniteAndWithinTheHorizon) {
 
 TEST(RankerAdapter, GivesTheRankersAnswers) {
   const EvictionRanker ranker = trained();
-  const deploy::RankerAdapter adapter(ranker);
+  const worker::RankerAdapter adapter(ranker);
   const std::vector<kvstore::ReuseFeatures> blocks = {{1, 2, 3, 4, 5, 6}, {6, 5, 0, 3, 2, 1}};
   std::vector<float> seconds(2);
   ASSERT_TRUE(adapter.rank(blocks, seconds));

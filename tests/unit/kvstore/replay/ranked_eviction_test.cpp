@@ -93,6 +93,30 @@ TEST(RankedEviction, AShadowChangesNothingAndIsCounted) {
   EXPECT_EQ(shadow.counts().by_fallback, shadow.counts().evictions);
 }
 
+TEST(RankedEviction, AShadowTellsWhoseChoiceWasMissed) {
+  Fixture f;
+  f.ranker.clock = &f.clock;
+  int left = 0, spared = 0, differed = 0;
+  RankedOptions options{.capacity_bytes = 1000};
+  options.events.returned = [&](ShadowReturn block) { ++(block == ShadowReturn::left ? left : spared); };
+  options.events.answered = [&](RankerAnswer answer) { differed += answer == RankerAnswer::differed; };
+  RankedEviction policy(options, f.ranker, [&f] { return f.clock; });
+  f.ranker.answer = [](const ReuseFeatures& x) {
+    return x[5] == 2000.0F ? 1e6F : 1.0F;
+  };                                      // names the one of 2 s
+  policy.insert(key_of(1), facts(1), 0);  // S3-FIFO's next
+  policy.insert(key_of(2), facts(2), 0);
+  policy.insert(key_of(3), facts(1), 0);
+  EXPECT_EQ(policy.evict(1), key_of(1));
+  EXPECT_EQ(differed, 1);
+  policy.touch(key_of(2), 2);  // the ranker would have thrown this out
+  policy.touch(key_of(2), 3);  // once
+  EXPECT_EQ(std::pair(left, spared), std::pair(0, 1));
+  policy.insert(key_of(1), facts(1), 4);  // S3-FIFO's choice comes back
+  EXPECT_EQ(std::pair(left, spared), std::pair(1, 1));
+  EXPECT_EQ(policy.counts().left_returned, 1U);
+}
+
 TEST(RankedEviction, ALateRankerRestsAndComesBack) {
   Fixture f;
   auto policy = f.policy();

@@ -25,6 +25,8 @@ StepPlan example() {
   plan.blocks.restores = {{5, 1, PageId{11}}};
   plan.blocks.polls = {5};
   plan.blocks.drops = {4, 3};
+  plan.blocks.page_us = 16'000;
+  plan.blocks.page_growth_ns = 77;
   plan.sequences.push_back({.sequence = SequenceId{9},
                             .tokens = {1, -2, 3},
                             .first_position = 20,
@@ -178,7 +180,7 @@ TEST(StepPlan, CountsThatLieAllocateNothing) {
             "step plan: swap_out has too many entries: 16711680");
   bytes = to_bytes(StepPlan{});
   bytes[sequences_count + 1] = std::byte{0x10};
-  EXPECT_EQ(step_plan_from_bytes(bytes).error().message, "step plan: round.max_draft is cut short 1");
+  EXPECT_EQ(step_plan_from_bytes(bytes).error().message, "step plan: table is cut short 2");
   bytes = to_bytes(example());
   bytes.push_back(std::byte{0});
   EXPECT_EQ(step_plan_from_bytes(bytes).error().message, "step plan: end has bytes left over: 1");

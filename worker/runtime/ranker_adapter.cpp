@@ -1,9 +1,9 @@
-#include "deploy/cli/ranker_adapter.h"
+#include "worker/runtime/ranker_adapter.h"
 
 #include <string_view>
 #include <type_traits>
 
-namespace leadline::deploy {
+namespace leadline::worker {
 
 static_assert(std::is_same_v<kvstore::ReuseFeatures, policy::EvictionFeatures>);
 static_assert([] {
@@ -17,4 +17,4 @@ bool RankerAdapter::rank(std::span<const kvstore::ReuseFeatures> blocks, std::sp
   return true;
 }
 
-}  // namespace leadline::deploy
+}  // namespace leadline::worker
