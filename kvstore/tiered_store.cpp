@@ -199,7 +199,6 @@ std::vector<std::size_t> TieredStore::read_tier(BlockFetch& fetch, Lane& lane,
                                                 const std::vector<std::size_t>& missing) {
   const BlockRun& run = fetch.run();
   const TierMetrics& m = metrics_.of(lane.tier->kind());
-  const Clock::time_point start = Clock::now();
   TierShare share;
   std::vector<std::size_t> left;
   std::vector<TierRead> reads;
@@ -221,24 +220,29 @@ std::vector<std::size_t> TieredStore::read_tier(BlockFetch& fetch, Lane& lane,
       left.insert(left.end(), missing.begin() + static_cast<std::ptrdiff_t>(at), missing.end());
       break;
     }
+    const Clock::time_point start = Clock::now();
+    TierShare part;
     lane.tier->expect(next);  // read while these are checked
     reads.assign(n, {});
     lane.tier->get(ids, reads, fetch.deadline());
     for (std::size_t i = 0; i < n; ++i) {
       const std::uint64_t bytes = reads[i].block == nullptr ? 0 : reads[i].block->bytes().size();
       if (accept(fetch, lane, missing[at + i], std::move(reads[i]))) {
-        ++share.blocks;
-        share.bytes += bytes;
+        ++part.blocks;
+        part.bytes += bytes;
       } else {
         left.push_back(missing[at + i]);
       }
     }
+    part.seconds = seconds_since(start);
+    fetch.read_from(lane.tier->kind(), part);  // now: a fetch that ends at its deadline was as far as this
+    share.blocks += part.blocks;
+    share.bytes += part.bytes;
+    share.seconds += part.seconds;
   }
   if (share.blocks > 0) {
-    share.seconds = seconds_since(start);
     m.load_bytes.inc(static_cast<double>(share.bytes));
     m.load_seconds.observe(share.seconds);
-    fetch.read_from(lane.tier->kind(), share);
   }
   return left;
 }

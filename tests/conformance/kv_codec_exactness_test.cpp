@@ -10,6 +10,7 @@
 #include "policy/fixed_policy.h"
 #include "tests/support/exactness_case.h"
 #include "tests/support/scratch_directory.h"
+#include "tests/support/stored_chat.h"
 
 namespace leadline::tests {
 namespace {
@@ -143,6 +144,59 @@ TEST_P(Lossy, WithSpeculation) {
   options.policy = policy::make_static_policy(6, 4);
   WorkerHarness worker(options);
   expect_same(worker.run(requests()), baseline(GetParam()));
+}
+
+// Pages of int8 have scales of their own, which codecs do not know: blocks lie in tiers as the pages have
+// them, and come back with the same bits over memory, disk, restarts and rank counts.
+class Int8Pages : public ::testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Codecs, Int8Pages, ::testing::Values("none", "lossless"));
+
+TEST_P(Int8Pages, ComeBackFromTiersWithTheSameBits) {
+  HarnessOptions options = with(GetParam());
+  options.kv_dtype = worker::DType::i8;
+  const ChatCase chat{.number = 2, .kv = {}, .turns = 3};
+  const Chat fresh = fresh_chat(chat, options);
+  const ScratchDirectory disk;
+  options.pages = 29;  // flush_device fills them all
+  options.host_pages = 0;
+  options.max_model_len = 450;
+  options.kv_memory_bytes = 64 << 20;
+  options.kv_disk_directory = disk.path();
+  auto worker = std::make_unique<WorkerHarness>(options);
+  const auto flush = [&] { flush_device(*worker); };
+  const Chat from_memory = run_chat(chat, worker, flush);
+  expect_same(from_memory, fresh);
+  EXPECT_GT(cached(from_memory).memory, 200U);
+  options.kv_memory_bytes = 0;
+  for (const int ranks : {1, 2}) {
+    worker.reset();
+    options.ranks = ranks;
+    worker = std::make_unique<WorkerHarness>(options);
+    const Chat restarted = run_chat(chat, worker, flush);
+    expect_same(restarted, fresh);
+    EXPECT_GT(cached(restarted).disk, 200U) << ranks << " ranks";
+  }
+  worker.reset();
+  options.kv_dtype = worker::DType::bf16;
+  options.ranks = 1;
+  worker = std::make_unique<WorkerHarness>(options);
+  const Chat others = run_chat(chat, worker, [] {});
+  EXPECT_EQ(cached(others).disk, 0U) << "pages of another format share nothing";
+}
+
+TEST(KvCodec, ALossyOneIsRefusedForPagesOfInt8) {
+  auto backend = worker::make_backend({.device = "cpu", .threads = 1});
+  ASSERT_TRUE(backend);
+  auto pool = (*backend)->allocate_kv({16, 32, worker::DType::i8, 1});
+  ASSERT_TRUE(pool);
+  for (const kvstore::Codec codec : {kvstore::Codec::int8, kvstore::Codec::int4}) {
+    const auto refused = worker::UnitCodec::of(**pool, codec);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, worker::Errc::configuration);
+    EXPECT_NE(refused.error().message.find("not for pages of int8"), std::string::npos)
+        << refused.error().message;
+  }
+  EXPECT_TRUE(worker::UnitCodec::of(**pool, kvstore::Codec::lossless));
 }
 
 }  // namespace

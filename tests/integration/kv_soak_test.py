@@ -1,7 +1,7 @@
 """16 chats in which every turn spills and returns: pages for about one chat, a small memory tier, a disk tier that evicts, and beside it a
 server without a store that answers the same turns. No difference in text or logprobs, no growth of memory, nothing restarted.
 
-LEADLINE_KV_SOAK_SECONDS changes the length; 1800 is the full run.
+LEADLINE_KV_SOAK_SECONDS changes the length; 1800 is the full run. LEADLINE_KV_SOAK_CODEC=none keeps blocks as they are.
 """
 # labels: soak slow
 import os
@@ -17,6 +17,7 @@ from server_process import ServerProcess  # noqa: E402
 from soak_test import resident_bytes  # noqa: E402
 
 SECONDS = float(os.environ.get("LEADLINE_KV_SOAK_SECONDS", "120"))
+CODEC = os.environ.get("LEADLINE_KV_SOAK_CODEC", "lossless")
 CHATS, CLIENTS = 16, 4
 POOL = ["--max-seqs", "4", "--max-model-len", "1024"]
 SYSTEM = "You are a patient gardener who answers in few words and knows every plant by its old name. " * 4
@@ -75,7 +76,7 @@ class KvSoak(unittest.TestCase):
         with tempfile.TemporaryDirectory(prefix="leadline-kv-soak-") as disk, \
                 ServerProcess(ranks=1, extra=[*POOL, "--kv-memory", "0", "--kv-disk-bytes", "0"]) as plain, \
                 ServerProcess(ranks=2, extra=[*POOL, "--kv-pool", "4MiB", "--kv-memory", "32MiB", "--kv-disk", disk,
-                                              "--kv-disk-bytes", "96MiB"]) as server:
+                                              "--kv-disk-bytes", "96MiB", "--kv-codec", CODEC]) as server:
             counts, end = Counts(), time.monotonic() + SECONDS
 
             def client(chats):
@@ -103,7 +104,7 @@ class KvSoak(unittest.TestCase):
                 for thread in clients:
                     thread.join(0.2)
             late = {pid: resident_bytes(pid) for pid in pids}
-            print(f"{counts.turns} turns, {counts.later} later ones, {counts.returned} of these from a tier; tokens {counts.tokens}; resident MiB "
+            print(f"codec {CODEC}: {counts.turns} turns, {counts.later} later ones, {counts.returned} of these from a tier; tokens {counts.tokens}; resident MiB "
                   f"{', '.join(f'{early[p] >> 20} -> {late[p] >> 20}' for p in pids)}", file=sys.stderr)
             self.assertEqual(counts.problems, [])
             self.assertGreater(counts.returned, 0.8 * counts.later)

@@ -20,9 +20,15 @@ class GatedTier final : public kvstore::Tier {
   [[nodiscard]] bool waits() const override { return true; }
   void get(std::span<const kvstore::BlockId> ids, std::span<kvstore::TierRead> reads,
            kvstore::TierDeadline deadline) override {
-    pass(loads_open_);
+    pass_load();
     gets_ += static_cast<int>(ids.size());
     order_ += 'g';
+    if (gives_up_) {
+      std::unique_lock lock(mutex_);
+      changed_.wait_until(lock, deadline, [] { return false; });
+      for (kvstore::TierRead& read : reads) read = {kvstore::GetOutcome::unavailable, nullptr};
+      return;
+    }
     inner_.get(ids, reads, deadline);
   }
   void expect(std::span<const kvstore::BlockId> ids) override {
@@ -46,10 +52,23 @@ class GatedTier final : public kvstore::Tier {
   [[nodiscard]] std::string why() const override { return {}; }
 
   void open_loads(bool open) { set(loads_open_, open); }
+  void give_up(bool so) { gives_up_ = so; }  // reads end at their deadline, with nothing
+  void let_loads_pass(int loads) {           // so many calls, whether the gate is open or not
+    {
+      std::lock_guard lock(mutex_);
+      permits_ += loads;
+    }
+    changed_.notify_all();
+  }
   void open_stores(bool open) { set(stores_open_, open); }
   [[nodiscard]] int gets() const { return gets_.load(); }
 
  private:
+  void pass_load() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return loads_open_ || permits_ > 0; });
+    if (!loads_open_) --permits_;
+  }
   void pass(const bool& gate) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return gate; });
@@ -64,10 +83,12 @@ class GatedTier final : public kvstore::Tier {
   const kvstore::TierKind kind_;
   kvstore::MemoryTier inner_;
   std::atomic<int> gets_{0};
+  std::atomic<bool> gives_up_{false};
   std::string order_;  // of the loading thread
   std::mutex mutex_;
   std::condition_variable changed_;
   bool loads_open_ = true, stores_open_ = true;
+  int permits_ = 0;
 };
 
 }  // namespace leadline::tests

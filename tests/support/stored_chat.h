@@ -51,8 +51,7 @@ Chat run_chat(const ChatCase& chat, std::unique_ptr<WorkerHarness>& worker, cons
 }
 
 // The same without a store or a prefix cache.
-inline Chat fresh_chat(const ChatCase& chat) {
-  HarnessOptions options;
+inline Chat fresh_chat(const ChatCase& chat, HarnessOptions options = {}) {
   options.prefix_cache = false;
   options.compression = !chat.kv.compression.empty();
   auto worker = std::make_unique<WorkerHarness>(options);

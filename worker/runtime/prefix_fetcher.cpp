@@ -192,7 +192,9 @@ void PrefixFetcher::settle_probe() {
   const std::uint64_t each = mover_.payload_bytes() * options_.local_kv_heads;
   if (const kvstore::BlockFetchPtr mine = mover_.find(probe_->start.fetch); mine != nullptr) {
     const kvstore::TierShare share = mine->shares()[probe_->tier];
-    if (!mine->finished())  // an idle worker looks late: no more than the deadline counts as waited
+    const bool nothing = share.blocks == 0 && Clock::now() >= probe_->deadline;
+    if (!mine->finished() ||
+        nothing)  // an idle worker looks late: no more than the deadline counts as waited
       chooser_.timed_out(probe_->tier, probe_->start.keys.size() * each,
                          std::chrono::duration<double>(options_.longest_probe).count(), now_s());
     else if (share.blocks > 0)
@@ -251,21 +253,35 @@ void PrefixFetcher::polled(const BlockPlan& plan, std::span<const BlockPoll> pol
   }
 }
 
+// What came until the deadline says how long the whole would have taken; nothing came: the first batch took
+// at least so long.
+void PrefixFetcher::tell_late(const Entry& e, const BlockPoll& poll) {
+  const kvstore::TierShare& share = e.shares[e.last_tier];
+  const std::uint64_t came = share.blocks * mover_.payload_bytes();
+  const std::uint64_t missing = (e.pages - poll.leading) * mover_.payload_bytes() * options_.local_kv_heads;
+  const auto batch = static_cast<double>(kvstore::TieredStoreOptions{}.load_batch * mover_.payload_bytes());
+  const auto whole = static_cast<double>(came + missing);
+  const double whole_s =
+      came == 0 ? e.waited_s * whole / batch : share.seconds * whole / static_cast<double>(came);
+  chooser_.timed_out(e.last_tier, came + missing, std::max(whole_s, e.waited_s), now_s());
+}
+
 void PrefixFetcher::settle(Entry& e, const BlockPoll& poll) {
   const kvstore::BlockFetchPtr mine = mover_.find(e.fetch);
   e.waited_s = seconds_since(e.began);
   metrics_.wait_seconds.observe(e.waited_s);
   if (mine != nullptr) {
     e.shares = mine->shares();
+    // A tier that gives up at the deadline ends the fetch, too.
+    const bool late = poll.leading < e.pages && (!mine->finished() || Clock::now() >= e.deadline);
     for (std::size_t tier = 0; tier < kTierKinds; ++tier)
-      if (e.shares[tier].blocks > 0)
+      if (e.shares[tier].blocks > 0 && !(late && tier == e.last_tier))
         // By the pages' bytes, as choices are made: a codec's bytes differ from block to block.
         chooser_.loaded(static_cast<std::uint8_t>(tier), e.shares[tier].blocks * mover_.payload_bytes(),
                         e.shares[tier].seconds, now_s());
-    if (poll.leading < e.pages && !mine->finished()) {
+    if (late) {
       metrics_.timeouts.inc();
-      const std::uint64_t bytes = (e.pages - poll.leading) * mover_.payload_bytes() * options_.local_kv_heads;
-      chooser_.timed_out(e.last_tier, bytes, e.waited_s, now_s());
+      tell_late(e, poll);
     }
   }
   metrics_.regret_seconds[FetchRegret::fetched].inc(kvstore::regret_s(e.choice, e.waited_s));

@@ -103,6 +103,24 @@ TEST(TieredStore, WhatAMissCostsReachesTheEvictionPolicy) {
   EXPECT_EQ(costs, (std::vector<double>{0.016, 0.5 + 3 * 0.25}));
 }
 
+// A fetch that hangs half way tells how far it came: how fast the tier is, is learned from that.
+TEST(TieredStore, WhatCameBeforeAHangIsTold) {
+  TieredStoreOptions options;
+  options.load_batch = 4;
+  Rig rig(options);
+  rig.put_chain(1, 6);
+  rig.store->wait_idle();
+  rig.disk->open_loads(false);
+  rig.disk->let_loads_pass(2);
+  const BlockFetchPtr fetch = rig.store->fetch(run(1, 6), in(std::chrono::seconds(30)));
+  while (fetch->leading() < 4) std::this_thread::yield();
+  TierShare share;
+  while (share.blocks < 8) share = fetch->shares()[static_cast<std::size_t>(TierKind::disk)];
+  EXPECT_EQ(share.blocks, 8U);
+  EXPECT_GT(share.seconds, 0);
+  EXPECT_FALSE(fetch->finished());
+}
+
 // So that a disk reads on while blocks are checked.
 TEST(TieredStore, TheNextBlocksAreAnnouncedBeforeTheseAreRead) {
   TieredStoreOptions options;

@@ -102,5 +102,15 @@ TEST_F(PrefixFetcherTest, ATierThatTimedOutIsReadAgainOnceItIsWell) {
   EXPECT_GT(hit, 0U) << "no probe found the tier well";
 }
 
+// A tier that keeps its deadline has ended the fetch by then: it is late all the same, and held off.
+TEST_F(PrefixFetcherTest, ATierThatGivesUpAtTheDeadlineIsHeldOff) {
+  EXPECT_GT(ask(), 0U);
+  tier_->give_up(true);
+  EXPECT_EQ(ask(), 0U);
+  const int before = tier_->gets();
+  EXPECT_EQ(ask(), 0U);
+  EXPECT_EQ(tier_->gets(), before) << "it is asked again at once";
+}
+
 }  // namespace
 }  // namespace leadline::worker
