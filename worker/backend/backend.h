@@ -188,9 +188,10 @@ class Backend {
 
 struct BackendOptions {
   std::string device = "auto";  // auto | cpu | cuda
-  std::string isa = "";  // "" = best of the host; scalar | avx2 | avx512 | avx512vnni | amx | amxbf16 (bf16
-                         // weights have bits of its own there); also LEADLINE_CPU_ISA
-  int threads = 0;       // 0 = cores of this process divided by the ranks on this machine, at least 1
+  std::string isa =
+      "";           // "" = best of the host; scalar | avx2 | avx512 | avx512vnni | avx512bf16 | amx |
+                    // amxbf16 (bf16 weights have bits of their own with a ...bf16); also LEADLINE_CPU_ISA
+  int threads = 0;  // 0 = cores of this process divided by the ranks on this machine, at least 1
   int rank_on_host = 0, ranks_on_host = 1;
   double gpu_memory_utilization = 0.9;  // share of the device's free memory that may be used; (0, 1]
   bool rank_invariant = true;           // cuda: slice trees (X2); false: fewer, larger products

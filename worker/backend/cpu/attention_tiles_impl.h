@@ -164,7 +164,7 @@ struct TileWalk {
         const int left = dim - step * kBf16Step, count = left < kBf16Step ? left : kBf16Step;
         if (count <= 16)
           for (int i = 16; i < kBf16Step; ++i) high[i] = low[i] = 0;
-        split_values(q + step * kBf16Step, count, high, low);
+        split_values<Amx>(q + step * kBf16Step, count, high, low);
       }
     }
     settle_stores();

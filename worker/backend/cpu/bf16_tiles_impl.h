@@ -11,6 +11,7 @@
 
 #include <stdint.h>
 
+#include "worker/backend/cpu/bf16_split_impl.h"
 #include "worker/backend/cpu/cpu_kernels.h"
 #include "worker/backend/cpu/int8_tiles_impl.h"
 #include "worker/backend/cpu/tiled_linear_impl.h"
@@ -78,32 +79,6 @@ struct Bf16Tiles {
   }
 };
 
-// `count` values as rounding and rest; the rest of an infinity is NaN, which stays visible.
-static inline void split_values(const float* x, int64_t count, uint16_t* high, uint16_t* low) {
-  for (int64_t i = 0; i < count; i += 16) {
-    const int lanes = count - i < 16 ? int(count - i) : 16;
-    const Amx::F value = Amx::load_n(x + i, lanes);
-    Amx::store_bf16(high + i, value);
-    Amx::store_bf16(low + i, Amx::sub(value, Amx::load_bf16(high + i)));
-  }
-}
-
-void split_group(const float* x, int64_t row_stride, int rows, int64_t k, int slices, void* packed) {
-  const int64_t slice = k / slices;
-  auto* out = static_cast<uint16_t*>(packed);
-  for (int s = 0; s < slices; ++s) {
-    for (int64_t begin = 0; begin < slice; begin += kBf16Step, out += int64_t{2} * rows * kBf16Step) {
-      const int64_t left = slice - begin, count = left < kBf16Step ? left : kBf16Step;
-      for (int r = 0; r < rows; ++r) {
-        uint16_t *high = out + r * kBf16Step, *low = high + rows * kBf16Step;
-        if (count <= 16)
-          for (int i = 16; i < kBf16Step; ++i) high[i] = low[i] = 0;
-        split_values(x + r * row_stride + s * slice + begin, count, high, low);
-      }
-    }
-  }
-}
-
 void linear_with_bf16_tiles(const LinearTask& t) {
   if (t.format == kBf16) return linear_tiled<Bf16Tiles>(t);
   linear_with_tiles(t);
@@ -111,7 +86,9 @@ void linear_with_bf16_tiles(const LinearTask& t) {
 
 constexpr CpuKernels with_bf16_tiles(CpuKernels k) {
   k.linear = linear_with_bf16_tiles;
-  k.split_group = split_group;
+  k.split_group = split_group<Amx>;
+  k.split_rows = kTileRows;
+  k.split_tiles = true;
   k.arithmetic = ",amxbf16x2,attn3";  // attn: attention_tiles_impl.h
   return k;
 }

@@ -158,8 +158,8 @@ CpuBackend::ProductPlan CpuBackend::plan_product(DType format) const {
     plan.tiles = kernels_.int_tiles;
     plan.packing = {kernels_.quantize_group, kGroup, kInt8RowBytes, kInt8Slack};
   } else if (format == DType::bf16 && kernels_.split_group) {
-    plan.group_rows = plan.direct_rows = kTileRows;
-    plan.tiles = true;
+    plan.group_rows = plan.direct_rows = kernels_.split_rows;
+    plan.tiles = kernels_.split_tiles;
     plan.packing = {kernels_.split_group, kBf16Step, kBf16RowBytes, kBf16Slack};
   } else {
     plan.group_rows = kernels_.group_rows;

@@ -26,6 +26,9 @@ bool has_avx512() {
 bool has_avx512_vnni() {
   return has_avx512() && __builtin_cpu_supports("avx512vnni");
 }
+bool has_avx512_bf16() {
+  return has_avx512_vnni() && __builtin_cpu_supports("avx512bf16");
+}
 // Tile registers must be asked of the kernel, once per process (Linux 5.16 and later).
 bool has_amx() {
   unsigned a = 0, b = 0, c = 0, d = 0;
@@ -41,6 +44,7 @@ bool has_amx_bf16() {
 }
 constexpr const CpuKernels* kAmxBf16 = &kAmxBf16Kernels;
 constexpr const CpuKernels* kAmx = &kAmxKernels;
+constexpr const CpuKernels* kAvx512Bf16 = &kAvx512Bf16Kernels;
 constexpr const CpuKernels* kAvx512Vnni = &kAvx512VnniKernels;
 constexpr const CpuKernels* kAvx2 = &kAvx2Kernels;
 constexpr const CpuKernels* kAvx512 = &kAvx512Kernels;
@@ -48,11 +52,12 @@ constexpr const CpuKernels* kAvx512 = &kAvx512Kernels;
 bool never() {
   return false;
 }
-constexpr auto has_avx2 = never, has_avx512 = never, has_avx512_vnni = never, has_amx = never,
-               has_amx_bf16 = never;
+constexpr auto has_avx2 = never, has_avx512 = never, has_avx512_vnni = never, has_avx512_bf16 = never,
+               has_amx = never, has_amx_bf16 = never;
 constexpr const CpuKernels* kAvx2 = nullptr;
 constexpr const CpuKernels* kAvx512 = nullptr;
 constexpr const CpuKernels* kAvx512Vnni = nullptr;
+constexpr const CpuKernels* kAvx512Bf16 = nullptr;
 constexpr const CpuKernels* kAmx = nullptr;
 constexpr const CpuKernels* kAmxBf16 = nullptr;
 #endif
@@ -62,6 +67,8 @@ const KernelCandidate kCandidates[] = {
      "AVX-512 with VNNI and BF16, AMX tiles, int8 and bf16, and a kernel that grants them", has_amx_bf16},
     {"amx", kAmx, "AVX-512 with VNNI, AMX tiles and int8, and a kernel that grants them", has_amx},
     {"avx512vnni", kAvx512Vnni, "AVX-512 F, BW, DQ, VL, VNNI", has_avx512_vnni},
+    // After avx512vnni, so only where asked for: it is slower but for decoding (docs/performance.md).
+    {"avx512bf16", kAvx512Bf16, "AVX-512 F, BW, DQ, VL, VNNI, BF16", has_avx512_bf16},
     {"avx512", kAvx512, "AVX-512 F, BW, DQ, VL", has_avx512},
     {"avx2", kAvx2, "AVX2, FMA, F16C", has_avx2},
     {"scalar", &kScalarKernels, "", always},

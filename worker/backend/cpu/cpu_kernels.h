@@ -55,11 +55,11 @@ constexpr int64_t int8_groups(int64_t k, int slices) {
   return slices * ((k / slices + kGroup - 1) / kGroup);
 }
 
-// bf16 on matrix tiles (tables with CpuKernels::split_group): steps of kBf16Step along k, ending at slices
-// (the last step of a slice is filled with zeros). A panel's step is a tile of its first 16 outputs, then one
-// of the others: kBf16Step / 2 pairs of k, each (kTileOutputs outputs x 2 values), so that a tile is read in
-// the order of memory; a row group's m rows are (steps, 2, m, kBf16Step) values: roundings, then what they
-// leave.
+// bf16 in pairs (tables with CpuKernels::split_group: tiles and VDPBF16PS): steps of kBf16Step along k,
+// ending at slices (the last step of a slice is filled with zeros). A panel's step is a tile of its first 16
+// outputs, then one of the others: kBf16Step / 2 pairs of k, each (kTileOutputs outputs x 2 values), so that
+// a tile is read in the order of memory; a row group's m rows are (steps, 2, m, kBf16Step) values: roundings,
+// then what they leave.
 constexpr int kBf16Step = 32;
 constexpr int kBf16StepBytes = kBf16Step * 2;       // of one row of roundings
 constexpr int kBf16RowBytes = 2 * kBf16StepBytes;   // of one row and step of packed activations
@@ -152,8 +152,11 @@ struct CpuKernels {
   void (*quantize_group)(const float* x, int64_t row_stride, int rows, int64_t k, int slices, void* packed);
   // One group of `count` weights: kGroup codes into kInt4Codebook, and the scale (bf16) that loses least.
   uint16_t (*quantize_int4)(const float* weights, int count, uint8_t* codes);
-  // Null, or bf16 weights are packed in steps for matrix tiles and activations in two parts by this.
+  // Null, or bf16 weights are packed in steps of pairs and activations in two parts by this, split_rows rows
+  // at most to a group; split_tiles: products of several groups are blocked for matrix tiles.
   void (*split_group)(const float* x, int64_t row_stride, int rows, int64_t k, int slices, void* packed);
+  int split_rows;
+  bool split_tiles;
   void (*linear)(const LinearTask&);
   void (*rms_norm)(const float* x, const float* weight, int64_t n, float eps, float* out);
   void (*silu_mul)(const float* gate, const float* up, int64_t n, float* out);
@@ -175,6 +178,7 @@ extern const CpuKernels kScalarKernels;
 extern const CpuKernels kAvx2Kernels;
 extern const CpuKernels kAvx512Kernels;
 extern const CpuKernels kAvx512VnniKernels;
+extern const CpuKernels kAvx512Bf16Kernels;
 extern const CpuKernels kAmxKernels;
 extern const CpuKernels kAmxBf16Kernels;
 

@@ -83,31 +83,19 @@ static inline void int8_rows(int rows, int64_t groups, const uint8_t* x, const u
     int8_tile<V, kFormat, kRows, V::kIntVectors>(groups, x, w, v, acc + v * 16);
 }
 
-// Panel by panel; with several row groups a block of kInt8Groups groups stays in the cache while all of them
-// pass. Groups of more than V::kWordRows rows are for matrix tiles (int8_tiles_impl.h).
+// Groups of more than V::kWordRows rows are for matrix tiles (int8_tiles_impl.h).
+template <class V, int kFormat>
+struct IntegerGroups {
+  static constexpr int64_t kBlock = group_block(kFormat), kRowBytes = kInt8RowBytes, kTogether = kInt8Groups;
+  static int64_t steps(int64_t k, int slices) { return int8_groups(k, slices); }
+  static void rows(int count, int64_t groups, const uint8_t* x, const uint8_t* w, float* acc) {
+    int8_rows<V, kFormat, V::kWordRows>(count, groups, x, w, acc);
+  }
+};
+
 template <class V, int kFormat>
 void linear_groups(const LinearTask& t) {
-  const int64_t first_row = group_row(t, t.group_begin), rows = group_row(t, t.group_end) - first_row;
-  const int64_t all = int8_groups(t.k, t.slices), step = all / t.slices, block_bytes = group_block(kFormat);
-  const int64_t block = t.group_end - t.group_begin == 1 ? step : kInt8Groups;
-  for (int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
-    const uint8_t* w = static_cast<const uint8_t*>(t.weights) + panel * all * block_bytes;
-    SliceTree<V> tree{t.scratch, rows * kPanel};
-    for (int s = 0; s < t.slices; ++s) {
-      float* sums = tree.next();
-      for (int64_t g = s * step; g < (s + 1) * step; g += block) {
-        const int64_t left = (s + 1) * step - g, count = left < block ? left : block;
-        for (int group = t.group_begin; group < t.group_end; ++group) {
-          const int64_t r = group_row(t, group), m = group_row(t, group + 1) - r;
-          const uint8_t* x = static_cast<const uint8_t*>(t.x) + (r * all + g * m) * kInt8RowBytes;
-          int8_rows<V, kFormat, V::kWordRows>(int(m), count, x, w + g * block_bytes,
-                                              sums + (r - first_row) * kPanel);
-        }
-      }
-      tree.done(s);
-    }
-    write_panel<V>(t, panel, first_row, rows, tree.root());
-  }
+  linear_by_steps<V, IntegerGroups<V, kFormat>>(t);
 }
 
 // One group of one row: scale = largest / 127, bytes rounded to nearest even. A NaN makes the scale NaN, so

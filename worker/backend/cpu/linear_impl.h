@@ -207,6 +207,32 @@ void linear_as(const LinearTask& t) {
   linear_blocked<V, kFormat, true>(t);
 }
 
+// Activations packed by steps of k (K: what a step is, and its rows' products), panel by panel; with several
+// row groups K::kTogether steps of a panel stay in the cache while all of them pass.
+template <class V, class K>
+void linear_by_steps(const LinearTask& t) {
+  const int64_t first_row = group_row(t, t.group_begin), rows = group_row(t, t.group_end) - first_row;
+  const int64_t all = K::steps(t.k, t.slices), per_slice = all / t.slices;
+  const int64_t block = t.group_end - t.group_begin == 1 ? per_slice : K::kTogether;
+  for (int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
+    const uint8_t* w = static_cast<const uint8_t*>(t.weights) + panel * all * K::kBlock;
+    SliceTree<V> tree{t.scratch, rows * kPanel};
+    for (int s = 0; s < t.slices; ++s) {
+      float* sums = tree.next();
+      for (int64_t at = s * per_slice; at < (s + 1) * per_slice; at += block) {
+        const int64_t left = (s + 1) * per_slice - at, count = left < block ? left : block;
+        for (int group = t.group_begin; group < t.group_end; ++group) {
+          const int64_t r = group_row(t, group), m = group_row(t, group + 1) - r;
+          const uint8_t* x = static_cast<const uint8_t*>(t.x) + (r * all + at * m) * K::kRowBytes;
+          K::rows(int(m), count, x, w + at * K::kBlock, sums + (r - first_row) * kPanel);
+        }
+      }
+      tree.done(s);
+    }
+    write_panel<V>(t, panel, first_row, rows, tree.root());
+  }
+}
+
 // int8_impl.h
 template <class V, int kFormat>
 void linear_groups(const LinearTask& t);

@@ -38,7 +38,7 @@ TEST(CpuDispatch, AnUnknownNameListsTheKnownOnes) {
   const auto selected = select_kernels("neon");
   ASSERT_FALSE(selected.has_value());
   EXPECT_EQ(selected.error().code, Errc::configuration);
-  EXPECT_NE(selected.error().message.find("amxbf16, amx, avx512vnni, avx512, avx2, scalar"),
+  EXPECT_NE(selected.error().message.find("amxbf16, amx, avx512vnni, avx512bf16, avx512, avx2, scalar"),
             std::string::npos);
 }
 
@@ -50,6 +50,7 @@ TEST(CpuDispatch, EveryTableIsWhole) {
                 k.widen && k.narrow && k.attention && k.attention_merge && k.attention_finish)
         << c.name;
     EXPECT_GE(k.group_rows, k.direct_rows);
+    EXPECT_EQ(k.split_group != nullptr, k.split_rows > 0) << c.name;
   }
 }
 
