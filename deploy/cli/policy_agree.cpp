@@ -10,6 +10,7 @@
 
 #include "deploy/cli/policy_training.h"
 #include "deploy/cli/replay_inputs.h"
+#include "policy/del_policy.h"
 #include "policy/fixed_policy.h"
 
 namespace leadline::deploy {
@@ -35,6 +36,7 @@ std::unique_ptr<policy::ExitPolicy> policy_named(const std::string& text, const 
   int exit = 0, drafts = 0;
   float least = 0;
   if (text == "off") return policy::make_off_policy();
+  if (text == "del") return policy::make_del_policy();
   if (std::sscanf(text.c_str(), "static:%d,%d", &exit, &drafts) == 2)
     return policy::make_static_policy(exit, drafts);
   if (std::sscanf(text.c_str(), "threshold:%d,%d,%f", &exit, &drafts, &least) == 3)
@@ -68,7 +70,9 @@ Run run_of(const nlohmann::json& line, const ReplayInputs& in, int max_draft, st
     }
     starts.push_back({recorded[index], begin});
     tokens += line.at("end").at(i).get<int>() - begin;
-    run.as_recorded &= line.at("tokens").at(i).get<std::vector<std::int32_t>>() == recorded[index]->tokens;
+    const auto answered = line.at("tokens").at(i).get<std::vector<std::int32_t>>();
+    run.as_recorded &= answered.size() <= recorded[index]->tokens.size() &&
+                       std::equal(answered.begin(), answered.end(), recorded[index]->tokens.begin());
   }
   const auto policy = policy_named(line.at("policy").get<std::string>(), in);
   if (policy == nullptr) {

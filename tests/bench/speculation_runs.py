@@ -3,12 +3,13 @@
 
     python3 models/reference/inflate.py W/1b
     tests/bench/speculation_runs.py --model W/1b --batch 1 --seconds 120 --out W/runs.jsonl off static:2,4 threshold:2,12,0.4 file:W/lede.llp
-    tests/bench/speculation_runs.py --model W/1b --batch 4 --guard --pairs 12 --out W/guard.jsonl off auto
+    tests/bench/speculation_runs.py --model W/1b --batch 4 --guard --groups 12 --out W/guard.jsonl off auto
 
 One line of W/runs.jsonl per policy and group of `batch` prompts: tokens and seconds between the first moment at which all sequences of the
 group had a token and the first at which one was done, and how many each had at the beginning, so that `leadline policy agree` can replay the
 very same stretch. --guard leaves the decision to the server (mode auto: the guard may hold drafts back); else the guard is passed by.
-Prompts of one split and temperature are taken in order, tasks in turn; --skip goes on where an earlier slice ended.
+Prompts of one split and temperature are taken in order, tasks in turn. What the file already has of a policy and group is not run again: a
+run cut into slices goes on where it ended, with the same command.
 """
 import argparse
 import json
@@ -44,7 +45,8 @@ def put_policy(server, text):
 def answer(server, prompt, options, temperature, times):
     """Appends (seconds, tokens so far) of every event, and at last the tokens."""
     body = {"model": server.model, "prompt": prompt[2], "max_tokens": options.tokens, "temperature": temperature, "seed": prompt[1],
-            "ignore_eos": True, "return_token_ids": True, "speculation": {"mode": "auto" if options.guard else "learned"}}
+            "ignore_eos": True, "return_token_ids": True,
+            "speculation": {"mode": "auto" if options.guard else "learned", "max_draft": options.max_draft}}
     tokens = []
     for event in server.stream("/v1/completions", body, timeout_s=140):
         for choice in event.get("choices", []):
@@ -76,12 +78,50 @@ def run_group(server, group, options, temperature):
 
 
 def groups_of(prompts, options):
-    """(prompts, temperature): greedy and sampled in turn."""
-    size = options.batch
-    starts = range(options.skip * size, len(prompts) - size + 1, size)
-    for start in starts:
-        for temperature in (0.0, 0.6):
-            yield prompts[start:start + size], temperature
+    """(number, prompts, temperature): greedy and sampled in turn."""
+    size, temperatures = options.batch, [float(t) for t in options.temperatures.split(",")]
+    for number in range(options.groups):
+        begin = number // len(temperatures) * size
+        if begin + size > len(prompts):
+            return
+        yield number, prompts[begin:begin + size], temperatures[number % len(temperatures)]
+
+
+def done_before(options):
+    """Tokens of what the file has, by group and policy."""
+    done = {}
+    if not os.path.exists(options.out):
+        return done
+    with open(options.out, encoding="utf8") as file:
+        for line in map(json.loads, file):
+            if (line["batch"], line["guard"], line["split"]) == (options.batch, options.guard, options.split):
+                done.setdefault(line["group"], {})[line["policy"]] = line["tokens"]
+    return done
+
+
+def run_all(server, out, options):
+    """Policies in turn, group by group, as long as the longest run so far still fits into the time; how many were run."""
+    began, longest, ran = time.monotonic(), 0.0, 0
+    done = done_before(options)
+    for number, group, temperature in groups_of(prompts_of(options.prompts, options.split), options):
+        have = done.setdefault(number, {})
+        for text in options.policies if number % 2 == 0 else options.policies[::-1]:
+            if text in have:
+                continue
+            start = time.monotonic()
+            if start - began + longest > options.seconds:
+                return ran
+            put_policy(server, text)
+            result, tokens = run_group(server, group, options, temperature)
+            same = all(tokens == other for other in have.values())
+            have[text] = tokens
+            result.update(policy=text, batch=options.batch, temperature=temperature, group=number, split=options.split,
+                          prompts=[prompt[0] for prompt in group], same=same, guard=options.guard, tokens=tokens)
+            out.write(json.dumps(result) + "\n")
+            out.flush()
+            longest = max(longest, time.monotonic() - start)
+            ran += 1
+    return ran
 
 
 def main():
@@ -92,35 +132,19 @@ def main():
     parser.add_argument("--split", default="held-out")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=96)
-    parser.add_argument("--seconds", type=float, default=100, help="no group begins later")
-    parser.add_argument("--pairs", type=int, default=1 << 30, help="groups at most")
-    parser.add_argument("--skip", type=int, default=0, help="groups of each temperature that an earlier slice has done")
+    parser.add_argument("--seconds", type=float, default=100, help="no run begins that would end later, by the longest so far")
+    parser.add_argument("--groups", type=int, default=1 << 30, help="at most, those of earlier slices too")
+    parser.add_argument("--temperatures", default="0,0.6", help="taken in turn")
+    parser.add_argument("--max-draft", type=int, default=12, help="of a round, as in replay")
     parser.add_argument("--guard", action="store_true")
     parser.add_argument("--start", default="off", help="--speculation of the server; its exits are the candidates")
     parser.add_argument("--out", required=True)
     options = parser.parse_args()
-    prompts = prompts_of(options.prompts, options.split)
-    began = time.monotonic()
-    extra = ["--max-seqs", str(max(options.batch, 2)), "--max-model-len", "2048", "--kv-pool", "1GiB", "--speculation", options.start]
+    # Room for what policies ask for: the replay knows no limit of a step's rows.
+    extra = ["--max-seqs", str(max(options.batch, 2)), "--max-model-len", "2048", "--kv-pool", "1GiB", "--speculation", options.start,
+             "--step-tokens", "512"]
     with ServerProcess(model=options.model, extra=extra) as server, open(options.out, "a", encoding="utf8") as out:
-        done = 0
-        for group, temperature in groups_of(prompts, options):
-            if done >= options.pairs or time.monotonic() - began > options.seconds:
-                break
-            first_tokens = None
-            order = options.policies if done % 2 == 0 else options.policies[::-1]
-            for text in order:
-                put_policy(server, text)
-                result, tokens = run_group(server, group, options, temperature)
-                first_tokens = first_tokens or tokens
-                result.update(policy=text, batch=options.batch, temperature=temperature, group=done + options.skip * 2,
-                              split=options.split, prompts=[prompt[0] for prompt in group], same=tokens == first_tokens,
-                              guard=options.guard, tokens=tokens)
-                out.write(json.dumps(result) + "\n")
-                out.flush()
-            done += 1
-        print(f"speculation runs: {done} groups of {options.batch}, {len(options.policies)} policies each; next --skip "
-              f"{options.skip + done // 2}")
+        print(f"speculation runs: {run_all(server, out, options)} of batch {options.batch} in this slice")
 
 
 if __name__ == "__main__":
