@@ -2,8 +2,10 @@
 
 #include <cmath>
 #include <deque>
+#include <map>
 #include <memory>
 #include <random>
+#include <utility>
 
 #include "policy/fixed_policy.h"
 #include "policy/trainer/dataset.h"
@@ -83,6 +85,68 @@ Mlp learn(const std::deque<RolloutSet>& sets, const FitOptions& options, FitProg
   return net.to_mlp();
 }
 
+// What is found beside a sequence in a batch: half what the current policy does, half what was found before,
+// so that all do not change their minds at once. At first the best static setting of the batch: drafting
+// together can pay where drafting alone never does, and plain decoding is an equilibrium, too.
+class Neighbours {
+ public:
+  Neighbours(const DecodeTrace& trace, std::span<const AnswerTrace* const> answers, const CostTable& costs,
+             const FitOptions& options)
+      : trace_(trace), answers_(answers), costs_(costs), options_(options) {
+    for (const AnswerTrace* answer : answers)
+      context_ += (answer->prompt_tokens + static_cast<double>(answer->tokens.size()) / 2) /
+                  static_cast<double>(answers.size());
+  }
+
+  BatchField field(std::int32_t batch, const ExitPolicy* current) {
+    if (batch == 1) return {trace_, costs_};
+    Company now = current != nullptr ? shown(batch, *current).company : best_static(batch);
+    if (found_.contains(batch)) add(now, found_[batch]);
+    found_[batch] = now;
+    return {trace_, costs_, batch, now, context_};
+  }
+
+ private:
+  [[nodiscard]] ReplayResult shown(std::int32_t batch, const ExitPolicy& policy) const {
+    return replay(trace_, answers_, policy, costs_,
+                  {.batch = batch, .max_draft = options_.rollout.max_draft, .sink = {}});
+  }
+  [[nodiscard]] Company best_static(std::int32_t batch) const {
+    ReplayResult best = shown(batch, *make_off_policy());
+    for (const std::int32_t exit : trace_.exits)
+      for (const std::int32_t drafts : {1, 2, 3, 4, 6, 8}) {
+        if (drafts > options_.rollout.max_draft) continue;
+        ReplayResult tried = shown(batch, *make_static_policy(exit, drafts));
+        if (tried.us_per_token() < best.us_per_token()) best = std::move(tried);
+      }
+    return best.company;
+  }
+  // Each counts as much as the other.
+  static void add(Company& to, const Company& before) {
+    const double weight = to.steps / before.steps;
+    to.steps *= 2;
+    to.us += weight * before.us;
+    for (std::size_t j = 0; j < before.passes.size(); ++j) {
+      const PassRows& from = before.passes[j];
+      if (to.passes.size() <= j)
+        to.passes.push_back(
+            {std::vector<double>(from.layers.size()), std::vector<double>(from.heads.size())});
+      for (std::size_t e = 0; e < from.layers.size(); ++e) {
+        to.passes[j].layers[e] += weight * from.layers[e];
+        to.passes[j].heads[e] += weight * from.heads[e];
+      }
+    }
+    for (const auto& [shape, count] : before.verified) to.verified[shape] += weight * count;
+  }
+
+  const DecodeTrace& trace_;
+  const std::span<const AnswerTrace* const> answers_;
+  const CostTable& costs_;
+  const FitOptions& options_;
+  double context_ = 0;
+  std::map<std::int32_t, Company> found_;
+};
+
 }  // namespace
 
 void fit_policy(const DecodeTrace& trace, std::span<const AnswerTrace* const> answers, const CostTable& costs,
@@ -94,8 +158,7 @@ void fit_policy(const DecodeTrace& trace, std::span<const AnswerTrace* const> an
   model.max_draft = options.rollout.max_draft;
   scale_to(model, trace, answers, costs, options);
   std::unique_ptr<ExitPolicy> current = first_policy(trace);
-  std::vector<BatchField> fields(options.batches.size());
-  for (std::size_t b = 0; b < fields.size(); ++b) fields[b].batch = options.batches[b];
+  Neighbours neighbours(trace, answers, costs, options);
   std::deque<RolloutSet> sets;
   for (int iteration = 0; iteration < options.iterations; ++iteration) {
     FitProgress progress;
@@ -103,16 +166,16 @@ void fit_policy(const DecodeTrace& trace, std::span<const AnswerTrace* const> an
     RolloutSet set;
     set.inputs = kBenefitInputs;
     set.outputs = kClimb + model.exits.size();
-    for (BatchField& field : fields) {
+    for (const std::int32_t batch : options.batches) {
+      const BatchField field = neighbours.field(batch, iteration == 0 ? nullptr : current.get());
       RolloutTotals totals;
-      RolloutSetting rollout{trace, model, *current, costs, options.rollout};
+      RolloutSetting rollout{trace, model, *current, field, options.rollout};
       if (iteration == 0) rollout.options.epsilon = std::max(rollout.options.epsilon, 0.5F);
       for (std::size_t a = 0; a < answers.size(); ++a) {
         rollout.options.seed = options.rollout.seed + (static_cast<std::uint64_t>(iteration) << 40U) +
-                               (static_cast<std::uint64_t>(field.batch) << 24U) + a;
-        add_rollouts(rollout, *answers[a], field, set, totals);
+                               (static_cast<std::uint64_t>(batch) << 24U) + a;
+        add_rollouts(rollout, *answers[a], set, totals);
       }
-      field.update();
       progress.us_per_token.push_back(totals.us / totals.tokens);
     }
     sets.push_back(std::move(set));

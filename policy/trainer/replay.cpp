@@ -36,6 +36,7 @@ class Replay {
   void settle(Runner& r);
   double charge_layers(std::span<Runner* const> rows, std::int32_t first, std::int32_t last);
   double charge(std::span<Runner* const> rows, double us);
+  void count(std::span<Runner* const> rows, std::int32_t first, std::int32_t last);
 
   const ExitPolicy& policy_;
   const CostTable& costs_;
@@ -77,6 +78,21 @@ double Replay::charge_layers(std::span<Runner* const> rows, std::int32_t first, 
   return charge(rows, (last - first) * costs_.layer_us(static_cast<double>(rows.size()), context));
 }
 
+// Rows of a draft pass that run layers [first, last); none: that are probed at `last`.
+void Replay::count(std::span<Runner* const> rows, std::int32_t first, std::int32_t last) {
+  if (rows.empty()) return;
+  const RoundWalk& walk = rows.front()->walk;
+  const std::vector<std::int32_t>& exits = walk.trace->exits;
+  std::vector<PassRows>& passes = result.company.passes;
+  while (passes.size() < static_cast<std::size_t>(walk.passes))
+    passes.push_back({std::vector<double>(exits.size()), std::vector<double>(exits.size())});
+  PassRows& pass = passes[static_cast<std::size_t>(walk.passes - 1)];
+  for (std::size_t e = 0; e < exits.size(); ++e) {
+    if (first == last && exits[e] == last) pass.heads[e] += static_cast<double>(rows.size());
+    if (exits[e] > first && exits[e] <= last) pass.layers[e] += static_cast<double>(rows.size());
+  }
+}
+
 // One pass of every round that is open; climbs go up in stages, each ended by its probe.
 double Replay::draft_pass(std::span<Runner> runners) {
   double us = 0;
@@ -92,6 +108,7 @@ double Replay::draft_pass(std::span<Runner> runners) {
     for (const Runner* r : going) next = std::min(next, r->walk.target);
     if (layer == 0) us += charge(going, costs_.pass_us());
     us += charge_layers(going, layer, next);
+    count(going, layer, next);
     layer = next;
     std::vector<Runner*> above, probed;
     for (Runner* r : going) {
@@ -108,6 +125,7 @@ double Replay::draft_pass(std::span<Runner> runners) {
     if (!probed.empty()) {
       const auto rows = static_cast<double>(probed.size());
       us += charge(probed, costs_.head_us(rows) + rows * costs_.probe_us());
+      count(probed, layer, layer);
     }
     for (Runner* r : probed) {
       r->walk.decided(decide(*r, r->walk.probe_point()));
@@ -138,7 +156,8 @@ double Replay::verify(std::span<Runner> runners) {
   const auto rows = static_cast<double>(heads.size());
   us += charge(heads, costs_.head_us(rows) + rows * costs_.probe_us());
   if (policy_.needs().shadows)
-    us += charge(heads, costs_.head_us(rows * static_cast<double>(trace.exits.size())));
+    us += charge(heads, costs_.head_us(rows * static_cast<double>(trace.exits.size())) +
+                            rows * static_cast<double>(trace.exits.size()) * costs_.probe_us());
   return us;
 }
 
@@ -154,6 +173,7 @@ void Replay::settle(Runner& r) {
   result.rounds += end.passes > 0 ? 1 : 0;
   result.exits[end.exit] += 1;
   result.lengths[end.passes] += 1;
+  result.company.verified[{end.exit, std::max(end.passes, 1)}] += 1;
   if (options_.sink) options_.sink(r.trajectory);
 }
 
@@ -166,6 +186,8 @@ double Replay::step(std::span<Runner> runners) {
   for (Runner& r : runners) settle(r);
   result.us += us;
   result.steps += 1;
+  result.company.us += us;
+  result.company.steps += 1;
   return us;
 }
 

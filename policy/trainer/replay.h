@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "policy/exit_policy.h"
@@ -26,11 +27,22 @@ struct ReplayOptions {
   std::function<void(const Trajectory&)> sink;  // every round; may be empty
 };
 
+struct PassRows {  // by exit: rows that ran the layers up to it from the exit below, rows probed there
+  std::vector<double> layers, heads;
+};
+// What sequences of a batch did in their steps, in sums: what one of them finds beside itself (BatchField).
+struct Company {
+  double steps = 0, us = 0;
+  std::vector<PassRows> passes;                                      // [j - 1]: of a step's j-th draft pass
+  std::map<std::pair<std::int32_t, std::int32_t>, double> verified;  // rounds by exit (0: plain) and rows
+};
+
 struct ReplayResult {
   double tokens = 0, us = 0;
   double steps = 0, rounds = 0, drafted = 0, accepted = 0;  // rounds: those that drafted
   std::map<std::int32_t, double> exits;                     // rounds by exit; 0 = plain steps
   std::map<std::int32_t, double> lengths;                   // rounds by passes run
+  Company company;
   [[nodiscard]] double us_per_token() const { return us / tokens; }
 };
 

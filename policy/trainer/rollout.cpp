@@ -10,23 +10,22 @@
 namespace leadline::policy {
 namespace {
 
-// A round of one sequence with its share of the time.
+// A round of one sequence with what it takes.
 class Charged {
  public:
-  Charged(const CostTable& costs, const BatchField& field) : costs_(costs), field_(field) {}
+  explicit Charged(const BatchField& field) : field_(field) {}
 
   // Runs passes up to the next decision; nothing if the round has none any more. Adds to `us`.
   std::optional<DecisionPoint> advance(RoundWalk& w, double& us) const {
     while (w.open) {
-      const double rows = rows_of(w.passes + (w.depth == w.target || w.passes == 0 ? 1 : 0));
       if (w.passes == 0 || w.depth == w.target) {
         w.start_pass();
-        us += costs_.pass_us() / rows;
+        us += field_.pass_us(w.passes);
       }
-      us += (w.target - w.depth) * costs_.layer_us(rows, w.context()) / rows;
+      us += field_.layers_us(w.passes, w.depth, w.target, w.context());
       w.reach(w.target);
       if (w.asks()) {
-        us += costs_.head_us(rows) / rows + costs_.probe_us();
+        us += field_.head_us(w.passes, w.target);
         return w.probe_point();
       }
       w.open = false;
@@ -35,19 +34,10 @@ class Charged {
   }
 
   [[nodiscard]] double verify(const RoundWalk& w) const {
-    const double own = std::max(w.passes, 1), batch = field_.batch, rows = own * batch;
-    return (costs_.pass_us() + (w.trace->layers - w.depth) * costs_.layer_us(rows, w.context()) +
-            costs_.head_us(rows)) /
-               batch +
-           own * costs_.probe_us();
+    return field_.verify_us(w.depth, std::max(w.passes, 1), w.context()) + field_.step_us();
   }
 
  private:
-  [[nodiscard]] double rows_of(std::int32_t pass) const {
-    const auto j = static_cast<std::size_t>(std::min(pass, kMostPasses));
-    return std::max(1.0, field_.going[j] * field_.batch);
-  }
-  const CostTable& costs_;
   const BatchField& field_;
 };
 
@@ -113,7 +103,7 @@ void note(std::vector<SequenceExperience>& known, std::int32_t from, const Seque
 
 // One exploring way through the answer: the decisions passed, and what was known where.
 std::vector<Passed> explore_answer(const RolloutSetting& setting, const Charged& charged, RoundWalk walk,
-                                   BatchField& field, std::vector<SequenceExperience>& known) {
+                                   std::vector<SequenceExperience>& known) {
   const RolloutOptions& options = setting.options;
   std::vector<Passed> passed;
   for (std::uint32_t round = 0; walk.left() > 0; ++round) {
@@ -127,9 +117,6 @@ std::vector<Passed> explore_answer(const RolloutSetting& setting, const Charged&
     double us = 0;
     walk.begin(choose(walk.start_point(options.max_draft)));
     while (const auto point = charged.advance(walk, us)) walk.decided(choose(*point));
-    field.steps += 1;
-    for (std::int32_t j = 1; j <= std::min(walk.passes, kMostPasses); ++j)
-      field.seen[static_cast<std::size_t>(j)] += 1;
     (void)walk.settle(setting.policy.needs().shadows);
   }
   return passed;
@@ -137,29 +124,22 @@ std::vector<Passed> explore_answer(const RolloutSetting& setting, const Charged&
 
 }  // namespace
 
-void BatchField::update() {
-  if (steps <= 0) return;
-  for (std::size_t j = 1; j < going.size(); ++j) going[j] = std::max(seen[j] / steps, 1e-3);
-  seen.fill(0);
-  steps = 0;
-}
-
 // The return of an action: the tokens it wins less lambda * the time it takes to the round's end, lambda
 // being the sequence's own tokens per microsecond under the policy. What those tokens are worth is known
 // better than by their number: the recorded time that the policy still needs from either end of the round.
 // That has no bias but the noise of the answer's rest; `foresight` mixes the two.
-void add_rollouts(const RolloutSetting& setting, const AnswerTrace& answer, BatchField& field,
-                  RolloutSet& set, RolloutTotals& totals) {
-  const Charged charged(setting.costs, field);
+void add_rollouts(const RolloutSetting& setting, const AnswerTrace& answer, RolloutSet& set,
+                  RolloutTotals& totals) {
+  const Charged charged(setting.field);
   const Rollout rollout(setting.policy, charged, setting.options.max_draft);
   const double foresight = setting.options.foresight;
   const std::size_t n = answer.tokens.size();
   RoundWalk first;
   first.trace = &setting.trace;
   first.answer = &answer;
-  first.batch_rows = field.batch;
+  first.batch_rows = setting.field.batch();
   std::vector<SequenceExperience> known(n);
-  std::vector<Passed> passed = explore_answer(setting, charged, first, field, known);
+  std::vector<Passed> passed = explore_answer(setting, charged, first, known);
   const std::vector<double> to_go = costs_to_go(known, first, rollout);
   totals.tokens += static_cast<double>(n);
   totals.us += to_go[0];

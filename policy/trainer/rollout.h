@@ -4,31 +4,19 @@
 // learning from the one that a log shows (Ross and Bagnell 2014, arXiv 1406.5979, with exact costs to go in
 // the place of an expert's). Not the network (fitted_policy) and not logs (dataset). Thread: pure.
 //
-// Batches are a mean field: sequences beside this one do as it does, and of them the share that still draws
-// its j-th draft is what the policy showed so far. A pass of R rows costs each 1/R of it, as in replay.
+// In a batch a round costs what it adds to the steps that it shares (BatchField), and a step its part of the
+// rest.
 
-#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
 
 #include "policy/learned_policy.h"
+#include "policy/trainer/batch_field.h"
 #include "policy/trainer/cost_table.h"
 #include "policy/trainer/decode_trace.h"
 
 namespace leadline::policy {
-
-inline constexpr int kMostPasses = kMaxDraft + 1;
-
-// Of one batch size.
-struct BatchField {
-  std::int32_t batch = 1;
-  std::array<double, kMostPasses + 1> going{};  // rows of a step's j-th draft pass, of `batch`; [0] unused
-  std::array<double, kMostPasses + 1> seen{};   // sums that `going` is made of by update()
-  double steps = 0;
-  BatchField() { going.fill(1); }
-  void update();
-};
 
 struct RolloutOptions {
   std::int32_t max_draft = 12;
@@ -53,12 +41,12 @@ struct RolloutSetting {
   const DecodeTrace& trace;
   const LearnedModel& model;  // gives inputs and outputs
   const ExitPolicy& policy;   // the current one
-  const CostTable& costs;
+  const BatchField& field;
   RolloutOptions options;
 };
 
-// Adds the decisions of `answer`. `field` is counted in, its means stay.
-void add_rollouts(const RolloutSetting& setting, const AnswerTrace& answer, BatchField& field,
-                  RolloutSet& set, RolloutTotals& totals);
+// Adds the decisions of `answer`.
+void add_rollouts(const RolloutSetting& setting, const AnswerTrace& answer, RolloutSet& set,
+                  RolloutTotals& totals);
 
 }  // namespace leadline::policy

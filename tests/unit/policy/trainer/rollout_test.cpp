@@ -32,14 +32,13 @@ TEST(Rollout, ThePolicysOwnTimeIsReplays) {
   const DecodeTrace trace = trace_of({"1101011101110001", "0001110101111101"});
   const LearnedModel model = model_for(trace);
   const CostTable costs = flat_costs();
+  const BatchField alone(trace, costs);
   for (const float threshold : {0.1F, 0.5F}) {
     const auto policy = make_threshold_policy({.exit = 2, .max_draft = 3, .threshold = threshold});
     RolloutTotals totals;
     for (const AnswerTrace& answer : trace.answers) {
-      BatchField field;
       RolloutSet set = empty_set(model);
-      add_rollouts({trace, model, *policy, costs, {.max_draft = 4, .epsilon = 0}}, answer, field, set,
-                   totals);
+      add_rollouts({trace, model, *policy, alone, {.max_draft = 4, .epsilon = 0}}, answer, set, totals);
     }
     const ReplayResult replayed = replay(trace, answers_of(trace), *policy, flat_costs(), {.max_draft = 4});
     EXPECT_DOUBLE_EQ(totals.tokens, replayed.tokens);
@@ -54,11 +53,11 @@ TEST(Rollout, ReturnsAreTokensLessLambdaCost) {
   const LearnedModel model = model_for(trace);
   const CostTable costs = flat_costs();
   const auto off = make_off_policy();
-  BatchField field;
+  const BatchField alone(trace, costs);
   RolloutSet set = empty_set(model);
   RolloutTotals totals;
-  add_rollouts({trace, model, *off, costs, {.max_draft = 4, .epsilon = 0, .foresight = 0}}, trace.answers[0],
-               field, set, totals);
+  add_rollouts({trace, model, *off, alone, {.max_draft = 4, .epsilon = 0, .foresight = 0}}, trace.answers[0],
+               set, totals);
   const double plain = 3 + 100 + 20 + 1, lambda = 1 / plain;
   ASSERT_GE(set.returns.size(), set.outputs);
   EXPECT_FLOAT_EQ(set.returns[kPlain], 0) << "the safe action is what others are compared with";
