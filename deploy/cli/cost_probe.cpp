@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "coordinator/text/tokenizer.h"
 #include "deploy/cli/lone_model.h"
 #include "policy/byte_file.h"
 #include "policy/exit_features.h"
@@ -21,8 +22,9 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kContexts[] = {64, 512, 1536};
 constexpr int kRows[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256};
-constexpr int kManyLayers = 9;  // timed together, less the first
-constexpr int kSequences = 16;  // at most, that rows are spread over
+constexpr int kLeastLayers = 4;
+constexpr int kMostLayers = 32;  // timed together, less the first: a pass of the engine reads as much
+constexpr int kSequences = 16;   // at most, that rows are spread over
 
 class CostProbe {
  public:
@@ -31,6 +33,7 @@ class CostProbe {
   Result<double> pass(int rows, int context, int last, int heads);
   double probe();  // seconds of statistics and draw of one row
   [[nodiscard]] int layers() const { return model_.config.layers; }
+  [[nodiscard]] int many() const { return std::min(layers(), kMostLayers); }
   [[nodiscard]] std::string identity() const { return model_.transformer->identity(); }
   [[nodiscard]] std::string made_by() const {
     return std::string(model_.backend->name()) + " " + model_.backend->arithmetic_id() + ", " +
@@ -54,10 +57,10 @@ Result<std::unique_ptr<CostProbe>> CostProbe::start(const CostOptions& options) 
 
 Result<void> CostProbe::load() {
   if (auto read = model_.read_config(options_.model); !read) return read;
-  if (model_.config.layers < kManyLayers)
+  if (model_.config.layers < kLeastLayers)
     return monitoring::fail(worker::Errc::unsupported_model,
                             "num_hidden_layers = " + std::to_string(model_.config.layers) +
-                                ": costs need at least " + std::to_string(kManyLayers));
+                                ": costs need at least " + std::to_string(kLeastLayers));
   const int last_slot = kContexts[std::size(kContexts) - 1] + options_.max_rows;
   worker::TransformerOptions load;
   load.model_directory = options_.model;
@@ -97,8 +100,12 @@ Result<double> CostProbe::pass(int rows, int context, int last, int heads) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
+// Of the ids that the tokenizer has: others are never looked at.
 double CostProbe::probe() {
-  std::vector<float> logits(static_cast<std::size_t>(model_.config.vocab));
+  std::int32_t allowed = model_.config.vocab;
+  if (const auto tokenizer = coordinator::Tokenizer::load(options_.model))
+    allowed = std::min(allowed, static_cast<std::int32_t>((*tokenizer)->vocab_size()));
+  std::vector<float> logits(static_cast<std::size_t>(allowed));
   for (std::size_t i = 0; i < logits.size(); ++i) logits[i] = static_cast<float>((i * 7919) % 1000) * 0.01F;
   worker::SamplerScratch scratch;
   worker::SamplingParams params;
@@ -108,15 +115,17 @@ double CostProbe::probe() {
   for (int i = 0; i < kRowsTimed; ++i) {
     worker::SamplingRow row;
     row.logits = logits;
-    row.allowed_vocab = model_.config.vocab;
+    row.allowed_vocab = allowed;
     (void)policy::read_probe(logits, worker::sample(row, params, scratch).token);
   }
   return std::chrono::duration<double>(Clock::now() - begin).count() / kRowsTimed;
 }
 
-// Of repeats under other people's load the least is nearest to the machine's own time.
-double least(const std::vector<double>& values) {
-  return *std::ranges::min_element(values);
+// Of repeats under other people's load the least is nearest to the machine's own time, the median to what
+// runs under the same load take.
+double of_repeats(std::vector<double> values, bool median) {
+  std::ranges::sort(values);
+  return values[median ? values.size() / 2 : 0];
 }
 
 struct Cell {
@@ -127,7 +136,7 @@ struct Cell {
 Result<void> measure(CostProbe& probe, const CostOptions& options, std::vector<Cell>& cells) {
   for (int repeat = -1; repeat < options.repeats; ++repeat) {  // -1: first touch, not counted; interleaved
     for (Cell& cell : cells) {
-      const auto many = probe.pass(cell.rows, cell.context, kManyLayers, 0);
+      const auto many = probe.pass(cell.rows, cell.context, probe.many(), 0);
       const auto one = probe.pass(cell.rows, cell.context, 1, 0);
       const auto headed =
           cell.context == kContexts[0] ? probe.pass(cell.rows, cell.context, 1, cell.rows) : one;
@@ -164,6 +173,8 @@ void add_cost_flags(CLI::App& command, CostOptions& o) {
   command.add_option("--model", o.model, "Hugging Face checkpoint directory")->required();
   command.add_option("-o,--out", o.out, "Cost table to write")->required();
   command.add_option("--repeats", o.repeats, "The least of so many")->check(CLI::Range(1, 1000));
+  command.add_flag("--median", o.median,
+                   "The median of the repeats: for comparing with runs on the same busy machine");
   command.add_option("--max-rows", o.max_rows, "Rows of the largest pass")->check(CLI::Range(1, 256));
   command.add_option("--threads", o.threads, "Kernel threads; 0: all cores")->check(CLI::Range(0, 256));
 }
@@ -179,12 +190,13 @@ int run_costs(const CostOptions& options) {
   const int layers = (*probe)->layers();
   std::vector<policy::CostTable::Point> layer, head;
   double pass_us = 1e12;
+  const auto taken = [&](const std::vector<double>& seconds) { return of_repeats(seconds, options.median); };
   for (const Cell& cell : cells) {
-    const double per_layer = (least(cell.many) - least(cell.one)) / (kManyLayers - 1) * 1e6;
+    const double per_layer = (taken(cell.many) - taken(cell.one)) / ((*probe)->many() - 1) * 1e6;
     layer.push_back({double(cell.rows), double(cell.context), std::max(per_layer, 1e-3)});
     if (cell.context != kContexts[0]) continue;
-    head.push_back({double(cell.rows), 0, std::max((least(cell.headed) - least(cell.one)) * 1e6, 1e-3)});
-    if (cell.rows == 1) pass_us = std::max(0.0, least(cell.one) * 1e6 - per_layer);
+    head.push_back({double(cell.rows), 0, std::max((taken(cell.headed) - taken(cell.one)) * 1e6, 1e-3)});
+    if (cell.rows == 1) pass_us = std::max(0.0, taken(cell.one) * 1e6 - per_layer);
   }
   make_monotone(layer);
   make_monotone(head);

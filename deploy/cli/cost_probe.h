@@ -14,6 +14,7 @@ namespace leadline::deploy {
 struct CostOptions {
   std::string model, out;
   int repeats = 5, max_rows = 128, threads = 0;
+  bool median = false;
 };
 
 void add_cost_flags(CLI::App& command, CostOptions& options);

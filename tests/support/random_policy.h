@@ -35,7 +35,7 @@ class RandomPolicy final : public policy::ExitPolicy {
 
     return policy::ActionDistribution::certain(legal[rng() % legal.size()]);
   }
-  policy::PolicyNeeds needs() const override { return {.probe = probe_, .shadows = false}; }
+  policy::PolicyNeeds needs() const override { return {.probe = probe_, .shadows = seed_ % 3 == 1}; }
   std::string_view name() const override { return "random"; }
 
  private:

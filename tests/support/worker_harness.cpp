@@ -135,8 +135,7 @@ void WorkerHarness::rank_main(int rank) {
   const auto sequences = static_cast<std::int32_t>(options_.max_sequences),
              drafts = static_cast<std::int32_t>(options_.max_draft_rows);
   load.max_logit_rows = std::min(load.max_rows, sequences + drafts);
-  load.max_kept_rows =
-      worker::kept_rows_for(sequences, drafts, static_cast<std::int32_t>(options_.exits.size()));
+  load.max_kept_rows = worker::shadow_slots(options_.exits, sequences, drafts).end();
   load.max_positions = static_cast<std::int32_t>(options_.max_model_len);
   auto transformer = worker::Transformer::load(*config, load, **backend, ranks);
   LEADLINE_CHECK(transformer.has_value(), transformer.error().message.c_str());
@@ -150,6 +149,7 @@ void WorkerHarness::rank_main(int rank) {
   LEADLINE_CHECK(pool.has_value(), pool.error().message.c_str());
   const auto compressor = options_.compression ? make_compressor(*config, geometry, **pool, ranks) : nullptr;
   worker::StepExecutor executor(**backend, **transformer, **pool, geometry, ranks, compressor.get());
+  executor.use_exits(worker::shadow_slots(options_.exits, sequences, drafts));
   std::unique_ptr<worker::DraftGroup> draft_group;
   if (options_.draft_ranks > 0) {
     auto made = worker::DraftGroup::create(

@@ -9,6 +9,7 @@
 #include "monitoring/check.h"
 #include "worker/backend/step_bucket.h"
 #include "worker/model/activations.h"
+#include "worker/model/batch_checks.h"
 #include "worker/model/fingerprint.h"
 #include "worker/model/packed_load.h"
 #include "worker/model/rope_angles.h"
@@ -67,7 +68,7 @@ class RankTransformer final : public Transformer {
   }
   Result<void> run_pass(const StepBatch& batch, KvPool& pool);
   [[nodiscard]] std::uint64_t tag_of(const StepBatch& batch, const KvPool& pool) const;
-  Result<void> logits_at_exit(const StepBatch& batch);
+  Result<void> logits_of(ConstFloatMatrix hidden, std::span<const std::int32_t> rows);
   [[nodiscard]] ConstFloatMatrix where_logits_are(const StepBatch& batch) const;
 
   Result<void> attention(std::int32_t layer, std::span<const SequenceRows> active, std::int64_t rows,
@@ -78,8 +79,8 @@ class RankTransformer final : public Transformer {
   Result<void> add_to_residual(std::int64_t rows, std::span<const float> bias);
   Result<void> load_weights(const WeightFile& file, DType format, const TransformerOptions& options);
   Result<void> put_weights(Result<Weights> made);
-  void check_batch(const StepBatch& batch) const;
-  void check_layers(const StepBatch& batch) const;
+  void tap_exits(const StepBatch& batch, std::int32_t layer, std::int64_t rows);
+  Result<void> read_exits(const StepBatch& batch);
 
   // Constant after load.
   const ModelConfig config_;
@@ -105,6 +106,7 @@ class RankTransformer final : public Transformer {
   std::vector<std::uint32_t> head_lengths_;  // (sequences, KV heads), of those whose heads differ
   std::vector<std::int32_t> padded_tokens_, padded_logit_rows_, padded_kept_in_;
   std::vector<std::int32_t> kept_out_;  // kept slot of every row of the pass at hand
+  std::vector<std::int32_t> tapped_;    // the same, at one layer
   std::vector<std::int32_t> iota_;      // 0, 1, 2, ... max_rows
   std::vector<float> host_logits_;      // where the device's memory is not the host's
 };
@@ -170,47 +172,6 @@ Result<void> RankTransformer::load_weights(const WeightFile& file, DType format,
   return {};
 }
 
-void RankTransformer::check_batch(const StepBatch& batch) const {
-  const auto rows = static_cast<std::int32_t>(batch.tokens.size());
-  LEADLINE_CHECK(rows > 0 && rows <= max_rows_, "a step has 1 to max_rows rows");
-  LEADLINE_CHECK(static_cast<std::int32_t>(batch.logit_rows.size()) <= max_logit_rows_,
-                 "too many logit rows");
-  std::int32_t next = 0;
-  for (const SequenceRows& sequence : batch.sequences) {
-    LEADLINE_CHECK(sequence.first_row == next && sequence.rows > 0, "sequences cover the rows in order");
-    LEADLINE_CHECK(sequence.first_position >= 0 &&
-                       sequence.first_position + sequence.rows <= rope_.table().max_positions,
-                   "positions beyond the RoPE table");
-    next += sequence.rows;
-  }
-  LEADLINE_CHECK(next == rows, "sequences cover all rows");
-  for (const std::int32_t token : batch.tokens)
-    LEADLINE_CHECK(token >= 0 && token < config_.vocab, "token id beyond the vocabulary");
-  for (const std::int32_t row : batch.logit_rows)
-    LEADLINE_CHECK(row >= 0 && row < rows, "logit row beyond the step");
-}
-
-void RankTransformer::check_layers(const StepBatch& batch) const {
-  LEADLINE_CHECK(batch.layers.size() == batch.sequences.size(), "a layer range for every sequence");
-  std::int32_t joining = 0, rows = 0;
-  for (std::size_t i = 0; i < batch.layers.size(); ++i) {
-    const LayerRange range = batch.layers[i];
-    LEADLINE_CHECK(range.first >= 0 && range.first < range.last && range.last <= config_.layers,
-                   "layers beyond the model");
-    rows += batch.sequences[i].rows;
-    joining += range.first > 0 ? batch.sequences[i].rows : 0;
-    if (i == 0) continue;
-    const LayerRange before =
-        batch.layers[i - 1];  // whoever comes later runs no layer that this one does not
-    LEADLINE_CHECK(range.first >= before.first && range.last <= before.last, "rows of a layer come first");
-  }
-  LEADLINE_CHECK(joining == static_cast<std::int32_t>(batch.kept_in.size()),
-                 "a kept slot for every joining row");
-  for (const std::int32_t slot : batch.kept_in)
-    LEADLINE_CHECK(slot >= 0 && slot < max_kept_rows_, "kept slot beyond the buffer");
-  LEADLINE_CHECK(batch.kept_out < 0 || batch.kept_out + rows <= max_kept_rows_, "more rows than kept slots");
-}
-
 // On a device, a pass of decode rows through the same layers becomes one of a few shapes that are recorded:
 // rows of no sequence follow, which read token 0 or kept slot 0, write no pages and whose logits nobody sees.
 // Rows do not depend on their company (X1).
@@ -236,7 +197,8 @@ StepBatch RankTransformer::padded(const StepBatch& batch) {
 bool RankTransformer::recordable(const StepBatch& batch) const {
   const auto decodes = [](const SequenceRows& s) { return s.decode && s.kv.layers == nullptr; };
   const bool joins_and_keeps = kept_kv_ && !batch.kept_in.empty() && batch.kept_out >= 0;
-  return backend_.stream() != nullptr && batch.tap == nullptr && same_layers(batch) && !joins_and_keeps &&
+  const bool watched = batch.tap != nullptr || !batch.exit_taps.empty() || !batch.exit_slots.empty();
+  return backend_.stream() != nullptr && !watched && same_layers(batch) && !joins_and_keeps &&
          std::all_of(batch.sequences.begin(), batch.sequences.end(), decodes);
 }
 
@@ -312,13 +274,37 @@ Result<void> RankTransformer::run_layer(std::int32_t layer, std::size_t active, 
   const bool all = active == sequences_.size();  // then those that pad the step, too
   const std::int64_t rows = all ? static_cast<std::int64_t>(batch.tokens.size()) : end.first_row + end.rows;
   if (auto done = attention(layer, {sequences_.data(), active}, rows, pool, batch.tap); !done) return done;
-  return feed_forward(layer, rows);
+  if (auto done = feed_forward(layer, rows); !done) return done;
+  if (!batch.exit_taps.empty()) tap_exits(batch, layer + 1, rows);
+  return {};
+}
+
+// What rows stand at after `layer` layers goes to the slots that taps name; of other rows to nobody's slot.
+void RankTransformer::tap_exits(const StepBatch& batch, std::int32_t layer, std::int64_t rows) {
+  const auto taps = std::ranges::equal_range(batch.exit_taps, layer, {}, &ExitTap::layer);
+  if (taps.empty()) return;
+  tapped_.assign(static_cast<std::size_t>(rows), max_kept_rows_);
+  for (const ExitTap& tap : taps) tapped_[static_cast<std::size_t>(tap.row)] = tap.slot;
+  backend_.scatter_rows(activations_.residual(rows), tapped_, activations_.kept(0, max_kept_rows_ + 1));
+}
+
+// The model's own head on what was tapped, in as few products as its rows allow.
+Result<void> RankTransformer::read_exits(const StepBatch& batch) {
+  const auto most = static_cast<std::size_t>(max_logit_rows_);
+  for (std::size_t first = 0; first < batch.exit_slots.size(); first += most) {
+    const auto some = batch.exit_slots.subspan(first, std::min(most, batch.exit_slots.size() - first));
+    if (auto made = logits_of(activations_.kept(0, max_kept_rows_), some); !made) return made;
+    if (plan_.rank != 0) continue;
+    const FloatMatrix logits = activations_.logits(static_cast<std::int64_t>(some.size()));
+    (*batch.exit_reader)(first, {logits.data, logits.rows, config_.vocab, logits.row_stride});
+  }
+  return {};
 }
 
 Result<void> RankTransformer::run_layers(const StepBatch& batch, KvPool& pool) {
   for (std::int32_t layer = 0; layer < config_.layers; ++layer) {
     std::size_t active = sequences_.size();
-    if (!batch.layers.empty())  // those that run this layer come first (check_layers)
+    if (!batch.layers.empty())  // those that run this layer come first (batch_checks)
       active = static_cast<std::size_t>(
           std::find_if(batch.layers.begin(), batch.layers.end(),
                        [&](LayerRange range) { return layer < range.first || layer >= range.last; }) -
@@ -384,15 +370,14 @@ Result<void> RankTransformer::add_to_residual(std::int64_t rows, std::span<const
   return {};
 }
 
-// Final norm and head on whatever layer's output stands in x; each rank its share of the vocabulary, rank 0
+// Final norm and head on some rows of whatever layer's output; each rank its share of the vocabulary, rank 0
 // gets all.
-Result<void> RankTransformer::logits_at_exit(const StepBatch& batch) {
-  const auto rows = static_cast<std::int64_t>(batch.logit_rows.size());
+Result<void> RankTransformer::logits_of(ConstFloatMatrix hidden, std::span<const std::int32_t> wanted) {
+  const auto rows = static_cast<std::int64_t>(wanted.size());
   const bool leads = plan_.rank == 0;
   if (rows == 0) return {};
   const FloatMatrix chosen = activations_.chosen(rows);
-  backend_.gather_rows(activations_.residual(static_cast<std::int64_t>(batch.tokens.size())),
-                       batch.logit_rows, chosen);
+  backend_.gather_rows(hidden, wanted, chosen);
   backend_.rms_norm(chosen, weights_.final_norm, config_.rms_eps, chosen);
 
   const FloatMatrix share = activations_.share_of(plan_.rank, rows);
@@ -411,8 +396,7 @@ Result<void> RankTransformer::logits_at_exit(const StepBatch& batch) {
     for (int rank = 0; rank < plan_.ranks; ++rank) {  // (ranks, rows, share) -> (rows, ranks * share)
       const FloatMatrix columns(logits.data + rank * plan_.vocab_share, rows, plan_.vocab_share,
                                 logits.row_stride);
-      backend_.gather_rows(activations_.share_of(rank, rows), std::span(iota_).first(batch.logit_rows.size()),
-                           columns);
+      backend_.gather_rows(activations_.share_of(rank, rows), std::span(iota_).first(wanted.size()), columns);
     }
   }
   return {};
@@ -424,7 +408,8 @@ Result<void> RankTransformer::run_pass(const StepBatch& batch, KvPool& pool) {
   if (batch.kept_out >= 0)
     backend_.scatter_rows(activations_.residual(static_cast<std::int64_t>(batch.tokens.size())), kept_out_,
                           activations_.kept(0, max_kept_rows_ + 1));
-  return logits_at_exit(batch);
+  if (auto read = read_exits(batch); !read) return read;
+  return logits_of(activations_.residual(static_cast<std::int64_t>(batch.tokens.size())), batch.logit_rows);
 }
 
 // What a record bakes in besides shapes: whose layers, which, the pool, its geometry and how its units are
@@ -443,8 +428,8 @@ std::uint64_t RankTransformer::tag_of(const StepBatch& batch, const KvPool& pool
 }
 
 Result<ConstFloatMatrix> RankTransformer::forward(const StepBatch& asked, KvPool& pool) {
-  check_batch(asked);
-  if (!asked.layers.empty()) check_layers(asked);
+  check_batch(asked, {max_rows_, max_logit_rows_, max_kept_rows_, config_.layers, config_.vocab,
+                      rope_.table().max_positions});
   const StepBatch batch = padded(asked);
   begin(batch);
   ConstFloatMatrix logits = where_logits_are(asked);
@@ -530,25 +515,6 @@ ConstFloatMatrix RankTransformer::where_logits_are(const StepBatch& batch) const
   if (rows == 0 || plan_.rank != 0) return ConstFloatMatrix(nullptr, 0, config_.vocab);
   const FloatMatrix logits = activations_.logits(rows);
   return ConstFloatMatrix(logits.data, rows, config_.vocab, logits.row_stride);
-}
-
-Result<void> check_options(const ModelConfig& config, const TransformerOptions& options) {
-  const auto out_of_range = [](const char* name, std::int64_t value) {
-    return monitoring::fail(Errc::configuration,
-                            std::string(name) + " = " + std::to_string(value) + ": out of range");
-  };
-  if (options.max_rows < 1 || options.max_rows > (1 << 20)) return out_of_range("max_rows", options.max_rows);
-  if (options.max_logit_rows < 1 || options.max_logit_rows > options.max_rows)
-    return out_of_range("max_logit_rows", options.max_logit_rows);
-  if (options.first_layers < 0 || options.first_layers > config.layers)
-    return out_of_range("first_layers", options.first_layers);
-  if (options.max_kept_rows < 0 || options.max_kept_rows > (1 << 20))
-    return out_of_range("max_kept_rows", options.max_kept_rows);
-  if (options.max_positions < 1 || options.max_positions > config.max_positions)
-    return monitoring::fail(Errc::configuration, "max_positions = " + std::to_string(options.max_positions) +
-                                                     ": the model has max_position_embeddings = " +
-                                                     std::to_string(config.max_positions));
-  return {};
 }
 
 }  // namespace

@@ -27,6 +27,14 @@ struct LayerRange {  // [first, last)
   friend bool operator==(const LayerRange&, const LayerRange&) = default;
 };
 
+// After `layer` layers the hidden state of `row` also goes to a kept slot: what its exit there says can be
+// read.
+struct ExitTap {
+  std::int32_t layer = 0, row = 0, slot = 0;
+};
+// Logits of exit_slots from the `first` on, device memory where logits_stay; on rank 0 only.
+using ExitReader = std::function<void(std::size_t first, ConstFloatMatrix logits)>;
+
 struct StepBatch {
   std::span<const std::int32_t> tokens;      // (rows); of rows that join above layer 0 not read
   std::span<const SequenceRows> sequences;   // cover all rows in order; kv.base for layer 0, kv.scale set
@@ -40,6 +48,10 @@ struct StepBatch {
   bool logits_stay = false;    // logits come as device memory: the backend samples or makes features of them
   std::int32_t kept_out = -1;  // >= 0: what all rows left with goes to kept slots kept_out, kept_out + 1, ...
   AttentionTap* tap = nullptr;
+  std::span<const ExitTap> exit_taps;  // by ascending layer
+  // Kept slots whose logits are read before the batch's own, after the layers; on a device: logits_stay.
+  std::span<const std::int32_t> exit_slots;
+  const ExitReader* exit_reader = nullptr;
 };
 
 struct TransformerOptions {

@@ -114,7 +114,7 @@ std::uint32_t CompressionDirector::cut(SequenceId id, std::uint32_t computed, st
 RoundPlan CompressionDirector::cut(SequenceId id, std::uint32_t computed, RoundPlan round) const {
   if (round.max_draft == 0) return round;
   round.max_draft = static_cast<std::uint16_t>(cut(id, computed, 1U + round.max_draft) - 1);
-  return round.max_draft == 0 ? RoundPlan{} : round;
+  return round.max_draft == 0 ? RoundPlan{.shadows = round.shadows} : round;
 }
 
 // The next compression, if `computed` tokens ask for it.

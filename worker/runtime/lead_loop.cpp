@@ -359,7 +359,7 @@ void LeadLoop::account(const StepPlan& plan, double seconds) {
   StepAccount step;
   step.us = seconds * 1e6;
   for (const SequenceStep& rows : plan.sequences) {
-    step.speculated = step.speculated || rows.round.max_draft > 0;
+    step.speculated = step.speculated || rows.round.max_draft > 0 || rows.round.shadows;
     step.mixed = step.mixed || rows.tokens.size() > 1 || rows.logits == LogitsWanted::none;
   }
   director_.end_step(step);
@@ -395,7 +395,7 @@ void LeadLoop::sample_on_device(const StepPlan& plan, const StepResult& result) 
     Sequence& sequence = *table_.find(a.sequence);
     const std::span<ChosenRow> chosen = all.subspan(a.first, a.rows);
     if (a.round == nullptr) {
-      if (!chosen[0].row.no_candidate) director_.saw_plain(sequence, chosen[0].reading);
+      if (!chosen[0].row.no_candidate) director_.saw_plain(sequence, chosen[0].row.token, chosen[0].reading);
       deliver_or_fail(sequence, std::move(chosen[0].row), 0, std::chrono::steady_clock::now());
       continue;
     }
@@ -404,7 +404,7 @@ void LeadLoop::sample_on_device(const StepPlan& plan, const StepResult& result) 
     std::vector<policy::ProbeReading> readings;
     for (std::size_t row = 0; row < own.size() && director_.wants_round_probe(sequence); ++row)
       readings.push_back(chosen[row].reading);
-    director_.close(sequence, *a.round, own.size(), readings);
+    director_.close(sequence, *a.round, own, readings);
     deliver_round(sequence, *a.round, std::move(own));
   }
 }
@@ -438,7 +438,7 @@ void LeadLoop::settle(Sequence& sequence, const DraftedRound& round, ConstFloatM
         sequence, won, {logits.row(static_cast<std::int64_t>(row)), static_cast<std::size_t>(logits.cols)},
         sequence.sampling);
   });
-  director_.close(sequence, round, own.size(), logits);
+  director_.close(sequence, round, own, logits);
   deliver_round(sequence, round, std::move(own));
 }
 

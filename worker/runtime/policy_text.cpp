@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "policy/del_policy.h"
 #include "policy/fixed_policy.h"
 #include "policy/learned_policy.h"
 
@@ -16,7 +17,7 @@ using Made = Result<std::shared_ptr<const policy::ExitPolicy>>;
 tl::unexpected<Error> refuse(const std::string& text, const std::string& why) {
   return monitoring::fail(Errc::configuration,
                           "--speculation " + text + ": " + why +
-                              "; auto, off, static:E,K, threshold:E,K,T and file:PATH are possible");
+                              "; auto, off, static:E,K, threshold:E,K,T, del and file:PATH are possible");
 }
 
 std::vector<std::string_view> split(std::string_view text) {
@@ -71,6 +72,9 @@ std::vector<std::int32_t> exits_of_policy(const std::string& text, const std::st
 
 Made policy_from_text(const std::string& text, const PolicySource& source) {
   if (text == "off") return Made(policy::make_off_policy());
+  if (text == "del" && !source.shadows)
+    return refuse(text, "with --draft-ranks no rank sees what every exit says");
+  if (text == "del") return Made(policy::make_del_policy());
   if (text == "auto") {
     const std::string path = file_beside(source.model_directory);
     return path.empty() ? Made(policy::make_off_policy()) : from_file(text, path, source);

@@ -1,8 +1,8 @@
 #pragma once
 // policy_from_text: an exit policy as people name it in flags and on the admin port: "off", "static:E,K" (K
 // drafts from layer E), "threshold:E,K,T" (at most K drafts from layer E while the likeliest token has
-// probability >= T), "file:PATH" (policy/policy_file), "auto" (exit_policy.* beside the model; off without
-// one). Thread: any; reads files, keeps nothing.
+// probability >= T), "del", "file:PATH" (policy/policy_file), "auto" (exit_policy.* beside the model; off
+// without one). Thread: any; reads files, keeps nothing.
 
 #include <cstdint>
 #include <memory>
@@ -19,6 +19,7 @@ struct PolicySource {
   policy::ServedModel model;    // a file must be for it
   std::string fingerprint;      // or name this: the model as it is packed here
   std::string model_directory;  // where "auto" looks
+  bool shadows = true;          // exits of verified rows can be read (DEL)
 };
 
 // configuration: what is wrong with which part, or with the file.

@@ -131,8 +131,11 @@ std::int32_t RoundDirector::index_of(std::int32_t exit) const {
 }
 
 RoundPlan RoundDirector::open(const Sequence& sequence, std::uint32_t kv) {
-  if (const auto found = rounds_.find(sequence.id); found != rounds_.end())
+  if (const auto found = rounds_.find(sequence.id); found != rounds_.end()) {
     found->second.trajectory.decisions.clear();  // of a round that did not take place
+    found->second.shadows.clear();
+    found->second.plan = {};
+  }
   const PolicySlot::Policy policy = policy_for(sequence);
   if (policy == nullptr || limits_.exits.empty()) return {};
   if (held_back_ && sequence.speculation.mode == transport::SpeculationMode::automatic) return {};
@@ -163,16 +166,18 @@ RoundPlan RoundDirector::open(const Sequence& sequence, std::uint32_t kv) {
   if (action.kind == ActionKind::draft || action.kind == ActionKind::climb)
     rounds.plan = {static_cast<std::uint16_t>(action.exit), static_cast<std::uint16_t>(action.max_draft),
                    action.kind == ActionKind::climb};
+  rounds.plan.shadows = policy->needs().shadows;
   return rounds.plan;
 }
 
 RoundPlan RoundDirector::granted(SequenceId id, std::uint32_t drafts) {
   const auto found = rounds_.find(id);
-  if (found == rounds_.end() || drafts == 0) return {};
+  if (found == rounds_.end()) return {};
   RoundPlan& plan = found->second.plan;
   if (drafts < plan.max_draft) found->second.trajectory.decisions.clear();  // not the round that was decided
   plan.max_draft = static_cast<std::uint16_t>(std::min<std::uint32_t>(plan.max_draft, drafts));
-  return plan.max_draft == 0 ? RoundPlan{} : plan;
+  if (plan.max_draft == 0) plan = {.shadows = plan.shadows};
+  return plan;
 }
 
 DraftChoice RoundDirector::choose(const DraftPoint& at, std::span<const float> logits) {
@@ -203,6 +208,50 @@ std::vector<DraftChoice> RoundDirector::choose_all(std::span<const DraftPoint> p
   for (std::size_t i = 0; i < points.size(); ++i)
     if (!drawn[i].row.no_candidate) made[i] = choose_drawn(points[i], drawn[i].row.token, drawn[i].reading);
   return made;
+}
+
+// Each with the sequence's own noise at its place, as if the exit had drafted there.
+void RoundDirector::see_shadows(std::span<const ShadowPoint> points, ConstFloatMatrix logits) {
+  const auto start = std::chrono::steady_clock::now();
+  std::span<const ChosenRow> chosen;
+  if (device_ != nullptr) {
+    device_->begin(logits);
+    for (std::size_t i = 0; i < points.size(); ++i) {
+      const Sequence& sequence = *table_.find(points[i].sequence);
+      device_->add(static_cast<std::int32_t>(i), sampler_.row_of(sequence, points[i].inputs.subspan(1)),
+                   rounds_of(sequence).draft_sampling, true);
+    }
+    chosen = device_->choose();
+  }
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    const Sequence& sequence = *table_.find(points[i].sequence);
+    Rounds& rounds = rounds_of(sequence);
+    ChosenRow drawn;
+    if (device_ != nullptr) {
+      drawn = chosen[i];
+    } else {
+      const std::span<const float> row(logits.row(static_cast<std::int64_t>(i)),
+                                       static_cast<std::size_t>(logits.cols));
+      drawn.row = sampler_.sample(sequence, points[i].inputs.subspan(1), row, rounds.draft_sampling);
+      if (!drawn.row.no_candidate)
+        drawn.reading = policy::read_probe(allowed(sequence, row), drawn.row.token);
+    }
+    if (drawn.row.no_candidate) continue;
+    rounds.shadows.push_back(
+        {points[i].inputs.size() - 1, points[i].exit_index, drawn.row.token, drawn.reading.top1_probability});
+  }
+  seconds_ += seconds_since(start);
+}
+
+// In the place of what was seen of the drafts themselves: of the first `compared` rows, whose own tokens are
+// known.
+void RoundDirector::observe_shadows(Rounds& rounds, std::span<const std::int32_t> own, std::size_t compared) {
+  if (rounds.shadows.empty()) return;
+  rounds.observations.clear();
+  for (const Shadow& shadow : rounds.shadows)
+    if (shadow.row < compared)
+      rounds.observations.push_back({shadow.exit_index, shadow.token == own[shadow.row], shadow.confidence});
+  rounds.shadows.clear();
 }
 
 // What the policy makes of a drawn draft.
@@ -263,21 +312,22 @@ bool RoundDirector::wants_round_probe(const Sequence& sequence) {
   return policy != nullptr && policy->needs().probe;
 }
 
-void RoundDirector::close(const Sequence& sequence, const DraftedRound& round, std::size_t stand,
-                          ConstFloatMatrix logits) {
+void RoundDirector::close(const Sequence& sequence, const DraftedRound& round,
+                          std::span<const SampledRow> own_tokens, ConstFloatMatrix logits) {
   std::vector<policy::ProbeReading> readings;
-  for (std::size_t row = 0; row < stand && wants_round_probe(sequence); ++row) {
+  for (std::size_t row = 0; row < own_tokens.size() && wants_round_probe(sequence); ++row) {
     const std::span<const float> own(logits.row(static_cast<std::int64_t>(row)),
                                      static_cast<std::size_t>(logits.cols));
     readings.push_back(policy::read_probe(allowed(sequence, own), 0));
   }
-  close(sequence, round, stand, readings);
+  close(sequence, round, own_tokens, readings);
 }
 
-void RoundDirector::close(const Sequence& sequence, const DraftedRound& round, std::size_t stand,
+void RoundDirector::close(const Sequence& sequence, const DraftedRound& round,
+                          std::span<const SampledRow> own_tokens,
                           std::span<const policy::ProbeReading> readings) {
   Rounds& rounds = rounds_of(sequence);
-  const std::size_t drafted = round.inputs.size() - 1, accepted = stand - 1;
+  const std::size_t stand = own_tokens.size(), drafted = round.inputs.size() - 1, accepted = stand - 1;
   ++rounds.counts.rounds;
   rounds.counts.drafted += drafted;
   rounds.counts.accepted += accepted;
@@ -287,6 +337,9 @@ void RoundDirector::close(const Sequence& sequence, const DraftedRound& round, s
   // Only drafts up to the first that fell are comparable with the model's own token at their place.
   rounds.observations.resize(std::min(rounds.observations.size(), std::min(drafted, accepted + 1)));
   for (std::size_t i = 0; i < rounds.observations.size(); ++i) rounds.observations[i].matched = i < accepted;
+  std::vector<std::int32_t> own;
+  for (const SampledRow& row : own_tokens) own.push_back(row.token);
+  observe_shadows(rounds, own, std::min(stand, std::max<std::size_t>(drafted, 1)));
   std::vector<float> top1;
   policy::RoundOutcome outcome;
   outcome.drafted = static_cast<std::int32_t>(drafted);
@@ -309,16 +362,20 @@ bool RoundDirector::wants_probe(const Sequence& sequence) {
 void RoundDirector::saw_plain(const Sequence& sequence, std::span<const float> logits, std::int32_t token) {
   policy::ProbeReading reading;
   if (wants_probe(sequence)) reading = policy::read_probe(allowed(sequence, logits), token);
-  saw_plain(sequence, reading);
+  saw_plain(sequence, token, reading);
 }
 
-void RoundDirector::saw_plain(const Sequence& sequence, const policy::ProbeReading& reading) {
+void RoundDirector::saw_plain(const Sequence& sequence, std::int32_t token,
+                              const policy::ProbeReading& reading) {
   won_ += 1;
   if (const auto found = rounds_.find(sequence.id); found != rounds_.end())
     log_round(sequence.id, found->second, 1, 0);
   if (!wants_probe(sequence)) return;
   Rounds& rounds = rounds_of(sequence);
+  rounds.observations.clear();
+  observe_shadows(rounds, {&token, 1}, 1);
   policy::RoundOutcome outcome;
+  outcome.observations = rounds.observations;
   outcome.target_top1 = {&reading.top1_probability, 1};
   outcome.last_target_margin = reading.margin;
   rounds.experience = policy::observe(rounds.experience, outcome);

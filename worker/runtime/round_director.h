@@ -70,23 +70,30 @@ class RoundDirector final : public DraftChooser {
   DraftChoice choose(const DraftPoint& point, std::span<const float> logits) override;
   std::vector<DraftChoice> choose_all(std::span<const DraftPoint> points, ConstFloatMatrix logits) override;
   [[nodiscard]] bool reads_device() const override { return device_ != nullptr; }
+  void see_shadows(std::span<const ShadowPoint> points, ConstFloatMatrix logits) override;
 
-  // A round was verified: `stand` rows of it stand; `logits` the model's own, of all its rows.
-  void close(const Sequence& sequence, const DraftedRound& round, std::size_t stand, ConstFloatMatrix logits);
+  // A round was verified: `own` are the model's tokens of the rows that stand; `logits` its own, of all rows.
+  void close(const Sequence& sequence, const DraftedRound& round, std::span<const SampledRow> own,
+             ConstFloatMatrix logits);
   // The same where readings were made on a device, of all its rows; without wants_round_probe left out.
-  void close(const Sequence& sequence, const DraftedRound& round, std::size_t stand,
+  void close(const Sequence& sequence, const DraftedRound& round, std::span<const SampledRow> own,
              std::span<const policy::ProbeReading> readings);
   [[nodiscard]] bool wants_round_probe(const Sequence& sequence);
   // A plain step of a sequence that may draft gave a token.
   void saw_plain(const Sequence& sequence, std::span<const float> logits, std::int32_t token);
   // The same where the reading was made on a device; without wants_probe it may be left out.
-  void saw_plain(const Sequence& sequence, const policy::ProbeReading& reading);
+  void saw_plain(const Sequence& sequence, std::int32_t token, const policy::ProbeReading& reading);
   [[nodiscard]] bool wants_probe(const Sequence& sequence);
   void end_step(const StepAccount& step);
   [[nodiscard]] SpeculationCounts counts(SequenceId id) const;
   void forget(SequenceId id) { rounds_.erase(id); }
 
  private:
+  struct Shadow {  // what an exit would have drafted
+    std::size_t row = 0;
+    std::int32_t exit_index = 0, token = 0;
+    float confidence = 0;
+  };
   struct Rounds {  // of one sequence
     policy::SequenceExperience experience;
     policy::ExitFeatures features;  // of the round's setting; a probe adds its own
@@ -95,6 +102,7 @@ class RoundDirector final : public DraftChooser {
     PolicySlot::Policy policy;  // of the round at hand
     float chain = 1;            // product of top-1 probabilities of the drafts that ran
     std::vector<policy::ExitObservation> observations;  // of the drafts drawn in this round
+    std::vector<Shadow> shadows;                        // of its verification; empty: not read
     SpeculationCounts counts;
     policy::Trajectory trajectory;                // of the round at hand, where a log is kept
     std::chrono::steady_clock::time_point asked;  // its last decision
@@ -103,6 +111,7 @@ class RoundDirector final : public DraftChooser {
   policy::Action ask(SequenceId id, Rounds& rounds, const policy::DecisionPoint& point);
   void note_cost(Rounds& rounds) const;
   void log_round(SequenceId id, Rounds& rounds, std::size_t tokens, std::size_t drafted);
+  static void observe_shadows(Rounds& rounds, std::span<const std::int32_t> own, std::size_t compared);
   void count_round(const DraftedRound& round, std::size_t drafted, std::size_t accepted) const;
   [[nodiscard]] PolicySlot::Policy policy_for(const Sequence& sequence) const;
   DraftChoice decide(SequenceId id, Rounds& rounds, policy::DecisionPoint& point, bool climbing,

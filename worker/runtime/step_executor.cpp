@@ -4,6 +4,7 @@
 #include <chrono>
 #include <numeric>
 #include <string>
+#include <utility>
 
 namespace leadline::worker {
 namespace {
@@ -59,6 +60,44 @@ void StepExecutor::add_place(KvPool& pool, std::uint32_t units_per_page) {
 void StepExecutor::use_draft_group(DraftGroup* group) {
   draft_group_ = group;
   if (group->pool() != nullptr) add_place(*group->pool(), group->units_per_page());
+}
+
+void StepExecutor::use_exits(ShadowSlots slots) {
+  shadows_ = std::move(slots);
+  drafter_.use_exits(shadows_.exits);
+  verifier_.use_exits(shadows_.exits);
+}
+
+// Where a draft rank drafts alone, the others never see what passes the exits: nothing is read there.
+Result<void> StepExecutor::place_shadows(const StepPlan& plan) {
+  shadow_at_.assign(plan.sequences.size(), -1);
+  std::int32_t next = shadows_.first;
+  for (std::size_t i = 0; i < plan.sequences.size() && draft_group_ == nullptr; ++i) {
+    const RoundPlan& round = plan.sequences[i].round;
+    if (!round.shadows) continue;
+    shadow_at_[i] = next;
+    next += (1 + round.max_draft) * shadows_.each();
+    if (shadows_.each() == 0 || next > shadows_.end())
+      return monitoring::fail(Errc::configuration, "step plan: shadows of " + std::to_string(i + 1) +
+                                                       " sequences, kept are " +
+                                                       std::to_string(shadows_.rows) + " rows");
+  }
+  return {};
+}
+
+// In the order in which the verifier reads them.
+std::vector<ShadowPoint> StepExecutor::shadow_points(const StepPlan& plan, const StepResult& result) const {
+  std::vector<ShadowPoint> points;
+  for (std::size_t i = 0; i < plan.sequences.size(); ++i) {
+    if (shadow_at_[i] < 0) continue;
+    const SequenceStep& step = plan.sequences[i];
+    const std::span<const std::int32_t> inputs =
+        step.round.max_draft > 0 ? std::span<const std::int32_t>(result.rounds[i].inputs) : step.tokens;
+    for (std::size_t row = 0; row < inputs.size(); ++row)
+      for (std::int32_t exit = 0; exit < shadows_.each(); ++exit)
+        points.push_back({step.sequence, exit, inputs.first(row + 1)});
+  }
+  return points;
 }
 
 void StepExecutor::swap_pages_of(const Place& place, const StepPlan& plan) {
@@ -188,6 +227,7 @@ Result<void> StepExecutor::draft_rounds(const StepPlan& plan, DraftChooser* choo
     start.exit = sequence.round.exit;
     start.max_draft = sequence.round.max_draft;
     start.climb = sequence.round.climb;
+    start.shadow_slot = shadow_at_[i];
     starts_.push_back(start);
   }
   result.rounds.resize(plan.sequences.size());
@@ -222,7 +262,7 @@ void StepExecutor::add_rows(const StepPlan& plan, const StepResult& result) {
     const std::int32_t wanted = sequence.logits == LogitsWanted::none   ? 0
                                 : sequence.logits == LogitsWanted::last ? std::min(1, rows.rows)
                                                                         : rows.rows;
-    verifier_.add_plain(rows, sequence.tokens, wanted);
+    verifier_.add_plain(rows, sequence.tokens, wanted, shadow_at_[i]);
   }
 }
 
@@ -254,6 +294,7 @@ Result<StepResult> StepExecutor::execute(const StepPlan& plan, DraftChooser* cho
   if (auto compressed = compress(plan, result); !compressed) return tl::unexpected(compressed.error());
   result.moves_us = us_since(start);
   if (auto gathered = gather_tables(plan); !gathered) return tl::unexpected(gathered.error());
+  if (auto placed = place_shadows(plan); !placed) return tl::unexpected(placed.error());
   const auto draft_start = std::chrono::steady_clock::now();
   if (auto drafted = draft_rounds(plan, chooser, result); !drafted) return tl::unexpected(drafted.error());
   result.draft_us = us_since(draft_start);
@@ -261,8 +302,12 @@ Result<StepResult> StepExecutor::execute(const StepPlan& plan, DraftChooser* cho
   add_rows(plan, result);
   if (verifier_.empty()) return result;
   result.logits_on_device = !backend_.host_addressable();
-  auto logits =
-      verifier_.run(transformer_, pool_, {geometry_.local_kv_heads, tap_for(plan), result.logits_on_device});
+  const std::vector<ShadowPoint> shadows = shadow_points(plan, result);
+  const ExitReader read = [&](std::size_t first, ConstFloatMatrix exits) {
+    chooser->see_shadows(std::span(shadows).subspan(first, static_cast<std::size_t>(exits.rows)), exits);
+  };
+  auto logits = verifier_.run(transformer_, pool_,
+                              {geometry_.local_kv_heads, tap_for(plan), result.logits_on_device, &read});
   if (!logits) return tl::unexpected(logits.error());
   result.logits = *logits;
   result.first_row.assign(verifier_.first_logits().begin(), verifier_.first_logits().end());

@@ -58,6 +58,9 @@ class StepExecutor {
   // Before the first plan that quantises; outlives this.
   void use_codec(const UnitCodec& codec) { codec_ = &codec; }
 
+  // Before the first plan with shadows: the slots that the transformer keeps for them.
+  void use_exits(ShadowSlots slots);
+
   // rank_lost from a collective; configuration if the plan names pages or layers that this rank does not
   // have. REQUIRES on rank 0, for a plan with rounds: a chooser.
   Result<StepResult> execute(const StepPlan& plan, DraftChooser* chooser = nullptr);
@@ -80,6 +83,8 @@ class StepExecutor {
   Result<void> settle_blocks(const BlockPlan& plan, StepResult& result);
   Result<void> gather_tables(const StepPlan& plan);
   Result<void> draft_rounds(const StepPlan& plan, DraftChooser* chooser, StepResult& result);
+  Result<void> place_shadows(const StepPlan& plan);
+  [[nodiscard]] std::vector<ShadowPoint> shadow_points(const StepPlan& plan, const StepResult& result) const;
   void add_rows(const StepPlan& plan, const StepResult& result);
   [[nodiscard]] KvTable kv_of(const SequenceStep& step, std::size_t sequence) const;
 
@@ -94,10 +99,12 @@ class StepExecutor {
   transport::Communicator* ranks_ = nullptr;
   std::vector<Place> places_;
   DraftGroup* draft_group_ = nullptr;
+  ShadowSlots shadows_;
   // scratch of one step, owned by the step thread
   Drafter drafter_;
   Verifier verifier_;
   std::vector<RoundStart> starts_;
+  std::vector<std::int32_t> shadow_at_;   // per sequence: its first slot, -1: not read
   std::vector<TapRequest> tap_requests_;  // of the plain sequences
   std::vector<std::uint32_t> units_;      // of one page
   std::vector<std::uint32_t> tables_;     // page tables of all sequences, end to end

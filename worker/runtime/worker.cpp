@@ -208,8 +208,7 @@ Result<void> Rank::load_model() {
   load.max_rows = step_tokens_;
   if (auto exits = choose_exits(); !exits) return exits;
   load.max_logit_rows = std::min(step_tokens_, config_.max_sequences + config_.max_draft_rows);
-  load.max_kept_rows =
-      kept_rows_for(config_.max_sequences, config_.max_draft_rows, static_cast<std::int32_t>(exits_.size()));
+  load.max_kept_rows = shadow_slots(exits_, config_.max_sequences, config_.max_draft_rows).end();
   load.max_positions = static_cast<std::int32_t>(max_model_len_);
   load.progress = [this](std::uint64_t done, std::uint64_t total) {
     health_.set_progress(done, total);
@@ -294,6 +293,7 @@ Result<void> Rank::size_memory() {
   executor_ =
       std::make_unique<StepExecutor>(*backend_, *transformer_, *pool_, geometry_, *ranks_, compressor_.get());
   executor_->use_codec(*codec_);
+  executor_->use_exits(shadow_slots(exits_, config_.max_sequences, config_.max_draft_rows));
   if (auto made = make_draft_group(); !made) return made;
   metrics_.kv_pool_bytes.set(static_cast<double>(request.page_bytes) * geometry_.pages);
   monitoring::log_info("memory", {{"weight_bytes", transformer_->weight_bytes()},
@@ -392,17 +392,18 @@ Result<void> Rank::grow_scratch() {
 }
 
 Result<void> Rank::warm_up() {
-  const auto progress = [this](std::size_t done, std::size_t all) {
-    health_.set_progress(done, all);  // of this phase: /startupz tells the phase, too
-  };
+  // Of this phase: /startupz tells the phase, too.
+  const auto progress = [this](std::size_t done, std::size_t all) { health_.set_progress(done, all); };
   return worker::warm_up(*executor_, warm_up_limits(),
                          {leads(), model_.vocab, load_options_.max_logit_rows, progress});
 }
 
 // A broken file beside the model stops nothing: rank 0 says so and serves without.
 Result<void> Rank::choose_policy() {
-  const PolicySource source{
-      {transformer_->identity(), model_.layers}, transformer_->fingerprint(), config_.model_directory};
+  const PolicySource source{{transformer_->identity(), model_.layers},
+                            transformer_->fingerprint(),
+                            config_.model_directory,
+                            !drafts_alone()};
   if (!config_.policy_file.empty() && std::filesystem::exists(config_.policy_file)) {
     const std::string text = "file:" + config_.policy_file;
     auto trained = policy_from_text(text, source);
@@ -424,12 +425,8 @@ Result<void> Rank::choose_policy() {
 
 Result<std::optional<policy::TrajectoryLog>> Rank::open_experience() {
   if (config_.experience_directory.empty()) return std::optional<policy::TrajectoryLog>();
-  policy::TrajectoryHeader header;
-  header.model_identity = transformer_->identity();
-  header.policy = config_.speculation;
-  header.epsilon = static_cast<float>(config_.explore);
-  header.layers = model_.layers;
-  header.exits = exits_;
+  policy::TrajectoryHeader header{transformer_->identity(), config_.speculation,
+                                  static_cast<float>(config_.explore), model_.layers, exits_};
   auto log = policy::TrajectoryLog::open(config_.experience_directory, std::move(header));
   if (!log) return monitoring::fail(Errc::configuration, "--experience: " + log.error().message);
   return std::optional<policy::TrajectoryLog>(std::move(*log));

@@ -11,7 +11,7 @@ namespace leadline::worker {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "plans are copied as they lie in memory");
-constexpr std::uint32_t kMagic = 0x3550534C;  // "LSP5"
+constexpr std::uint32_t kMagic = 0x3650534C;  // "LSP6"
 constexpr std::uint64_t kSlotsPerPage = 16;
 
 class Writer {
@@ -92,6 +92,7 @@ void write_sequence(Writer& w, const SequenceStep& s) {
   w.value(s.round.exit);
   w.value(s.round.max_draft);
   w.value(static_cast<std::uint8_t>(s.round.climb));
+  w.value(static_cast<std::uint8_t>(s.round.shadows));
   w.list(s.tokens, kMaxPlanTokens);
   w.list(s.table, kMaxPlanTablePages);
   w.value(s.taps);
@@ -160,6 +161,7 @@ RoundPlan read_round(Reader& r) {
   round.exit = r.value<std::uint16_t>("round.exit");
   round.max_draft = r.value<std::uint16_t>("round.max_draft");
   round.climb = r.flag("round.climb");
+  round.shadows = r.flag("round.shadows");
   if (round.max_draft > kMaxPlanDraft) r.wrong("round.max_draft", "is", round.max_draft);
   if ((round.exit == 0) != (round.max_draft == 0)) r.wrong("round.exit", "is", round.exit);
   return round;
@@ -180,8 +182,8 @@ SequenceStep read_sequence(Reader& r) {
   s.tap_from = r.value<std::uint32_t>("tap_from");
   s.tap_end = r.value<std::uint32_t>("tap_end");
   if (s.tokens.empty()) r.wrong("tokens", "is empty, sequence", s.sequence.value);
-  if (s.round.max_draft > 0 && (s.tokens.size() != 1 || s.logits != LogitsWanted::last))
-    r.wrong("round", "drafts after rows:", s.tokens.size());
+  if ((s.round.max_draft > 0 || s.round.shadows) && (s.tokens.size() != 1 || s.logits != LogitsWanted::last))
+    r.wrong("round", "is of rows:", s.tokens.size());
   const std::uint64_t slots = std::uint64_t{s.kv_before} + s.tokens.size() + s.round.max_draft;
   if (slots > s.table.size() * kSlotsPerPage) r.wrong("table", "is too short for slots:", slots);
   if (std::uint64_t{s.first_position} + s.tokens.size() + s.round.max_draft > UINT32_MAX)

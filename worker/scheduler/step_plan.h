@@ -25,6 +25,7 @@ struct RoundPlan {
   std::uint16_t exit = 0;       // layers that drafts run; of a climb: the first layer that asks
   std::uint16_t max_draft = 0;  // slots for so many more tokens are in the table
   bool climb = false;
+  bool shadows = false;  // what every exit says of the rows that are verified is read, too
   friend bool operator==(const RoundPlan&, const RoundPlan&) = default;
 };
 
@@ -39,7 +40,7 @@ struct SequenceStep {
   std::uint32_t tap_from = 0;        // first position of the observation window
   std::uint32_t tap_end = 0;         // where the compression will be
   LogitsWanted logits = LogitsWanted::last;
-  RoundPlan round;  // with one token and LogitsWanted::last only
+  RoundPlan round;  // other than {}: with one token and LogitsWanted::last only
   friend bool operator==(const SequenceStep&, const SequenceStep&) = default;
 };
 
@@ -83,12 +84,12 @@ inline constexpr std::uint32_t kMaxPlanTablePages = 1U << 20;  // of one sequenc
 inline constexpr std::uint32_t kMaxPlanDraft = 64;             // of one sequence
 inline constexpr std::uint32_t kMaxPlanCompressions = 1U << 16;
 
-// Little endian: u32 magic "LSP5", u64 step, quantise (u32 count, u32 each), swap_out, swap_in, copies (each
+// Little endian: u32 magic "LSP6", u64 step, quantise (u32 count, u32 each), swap_out, swap_in, copies (each
 // u32 count, then pairs of u32), forget, compress (see step_plan.cpp), u32 count of sequences, and per
-// sequence: u64 id, u32 first_position, u32 kv_before, u8 logits, round (u16 exit, u16 max_draft, u8 climb),
-// tokens (u32 count, i32 each), table (u32 count, u32 each), taps; then blocks: seals, restores, polls, drops
-// (each u32 count and the values as they lie), u32 page_us, u32 page_growth_ns, starts (u32 count; each:
-// fetch, first_depth, deadline, parent, keys). Between ranks of one build only.
+// sequence: u64 id, u32 first_position, u32 kv_before, u8 logits, round (u16 exit, u16 max_draft, u8 climb,
+// u8 shadows), tokens (u32 count, i32 each), table (u32 count, u32 each), taps; then blocks: seals, restores,
+// polls, drops (each u32 count and the values as they lie), u32 page_us, u32 page_growth_ns, starts (u32
+// count; each: fetch, first_depth, deadline, parent, keys). Between ranks of one build only.
 std::vector<std::byte> to_bytes(const StepPlan& plan);
 // malformed_file, with the field and value: short, trailing bytes, a count beyond its limit, no tokens,
 // unknown logits, a round beyond its limits or of several tokens, or a table that does not hold kv_before +

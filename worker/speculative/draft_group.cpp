@@ -48,6 +48,8 @@ Result<void> DraftGroup::load_copy() {
   TransformerOptions load = options_.load;
   load.first_layers = static_cast<std::int32_t>(deepest_);
   load.max_logit_rows = std::min(load.max_rows, options_.max_sequences);
+  load.max_kept_rows = kept_rows_for(options_.max_sequences, options_.max_draft_rows,
+                                     static_cast<std::int32_t>(options_.exits.size()));
   load.progress = nullptr;
   alone_ = std::make_unique<transport::IdentityCommunicator>();
   auto shallow = Transformer::load(options_.model, load, backend_, *alone_);

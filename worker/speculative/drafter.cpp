@@ -91,6 +91,7 @@ Result<void> Drafter::pass(std::span<Round* const> rows, DraftChooser* chooser, 
   std::vector<SequenceRows> sequences;
   std::vector<LayerRange> layers;
   std::vector<Round*> asking;
+  std::vector<ExitTap> taps;
   for (Round* round : rows) {
     const auto before = static_cast<std::int32_t>(round->drafted.inputs.size()) - 1;
     SequenceRows row;
@@ -103,6 +104,9 @@ Result<void> Drafter::pass(std::span<Round* const> rows, DraftChooser* chooser, 
     sequences.push_back(row);
     layers.push_back({round->from, round->until});
     if (round->from > 0) kept_in.push_back(round->slot);
+    if (round->start->shadow_slot >= 0)
+      add_exit_taps(exits_, layers.back(), row.first_row,
+                    round->start->shadow_slot + before * static_cast<std::int32_t>(exits_.size()), taps);
     if (round->until == round->to && round->asks) {
       logit_rows.push_back(row.first_row);
       asking.push_back(round);
@@ -111,6 +115,8 @@ Result<void> Drafter::pass(std::span<Round* const> rows, DraftChooser* chooser, 
   }
   StepBatch batch{tokens, sequences, limits_.layer_unit_step, logit_rows, layers, kept_in};
   batch.kept_out = next_slot_;
+  sort_taps(taps);
+  batch.exit_taps = taps;
   batch.logits_stay = chooser != nullptr && chooser->reads_device();
   auto logits = transformer_.forward(batch, pool);
   if (!logits) return tl::unexpected(logits.error());

@@ -17,6 +17,7 @@
 #include "worker/model/transformer.h"
 #include "worker/speculative/draft_message.h"
 #include "worker/speculative/round.h"
+#include "worker/speculative/shadow_rows.h"
 
 namespace leadline::worker {
 
@@ -36,6 +37,8 @@ class DraftChooser {
   // For all rows of a pass; logits (rows, vocab) are device memory where reads_device().
   virtual std::vector<DraftChoice> choose_all(std::span<const DraftPoint> points, ConstFloatMatrix logits);
   [[nodiscard]] virtual bool reads_device() const { return false; }
+  // What exits say of rows that were verified, before the rounds are settled; logits as in choose_all.
+  virtual void see_shadows(std::span<const ShadowPoint>, ConstFloatMatrix) {}
 };
 
 struct DrafterLimits {
@@ -50,6 +53,9 @@ class Drafter {
  public:
   Drafter(Transformer& transformer, transport::Communicator& ranks, DrafterLimits limits)
       : transformer_(transformer), ranks_(ranks), limits_(limits) {}
+
+  // Where rounds with a shadow_slot keep what passes; outlive this.
+  void use_exits(std::span<const std::int32_t> exits) { exits_ = exits; }
 
   // rank_lost from a collective; malformed_file for a message that cannot be. REQUIRES on rank 0: a chooser.
   Result<std::vector<DraftedRound>> draft(std::span<const RoundStart> starts, DraftChooser* chooser,
@@ -76,6 +82,7 @@ class Drafter {
   Transformer& transformer_;
   transport::Communicator& ranks_;
   const DrafterLimits limits_;
+  std::span<const std::int32_t> exits_;
   // owned by the step thread, of one step
   std::int32_t next_slot_ = 0;
 };

@@ -14,13 +14,14 @@ namespace leadline::worker {
 
 struct RoundStart {  // one drafting sequence of a step, as the plan says
   SequenceId sequence;
-  std::int32_t last_token = 0;  // committed, without KV
-  std::int32_t position = 0;    // its logical position
-  std::int32_t kv_before = 0;   // slots before it
-  KvTable kv;                   // holds kv_before + 1 + max_draft slots
-  std::int32_t exit = 0;        // layers that a pass runs; of a climb: the first layer that asks
-  std::int32_t max_draft = 0;   // drafts run at most; > 0
-  bool climb = false;           // pass 1 asks at layers on its way where to leave
+  std::int32_t last_token = 0;    // committed, without KV
+  std::int32_t position = 0;      // its logical position
+  std::int32_t kv_before = 0;     // slots before it
+  KvTable kv;                     // holds kv_before + 1 + max_draft slots
+  std::int32_t exit = 0;          // layers that a pass runs; of a climb: the first layer that asks
+  std::int32_t max_draft = 0;     // drafts run at most; > 0
+  bool climb = false;             // pass 1 asks at layers on its way where to leave
+  std::int32_t shadow_slot = -1;  // of its first input: what passes the exits is kept; -1: not
 };
 
 struct DraftedRound {  // in the order of the starts

@@ -10,20 +10,25 @@
 
 #include "worker/model/transformer.h"
 #include "worker/speculative/round.h"
+#include "worker/speculative/shadow_rows.h"
 
 namespace leadline::worker {
 
 struct VerifyPass {
-  std::uint32_t layer_unit_step = 0;  // of KvTable::base, per layer
-  AttentionTap* tap = nullptr;        // sees the plain items first, in the order of adding; may be null
-  bool logits_stay = false;           // as StepBatch has it
+  std::uint32_t layer_unit_step = 0;        // of KvTable::base, per layer
+  AttentionTap* tap = nullptr;              // sees the plain items first, in the order of adding; may be null
+  bool logits_stay = false;                 // as StepBatch has it
+  const ExitReader* exit_reader = nullptr;  // of rows with a shadow slot, exits innermost, in order of adding
 };
 
 class Verifier {
  public:
+  // Where rows with a shadow slot are read; outlive this.
+  void use_exits(std::span<const std::int32_t> exits) { exits_ = exits; }
   void clear();
   // Rows from layer 0, `rows.first_row` aside; logits of the last `logits` of them. tokens live until run().
-  void add_plain(SequenceRows rows, std::span<const std::int32_t> tokens, std::int32_t logits);
+  void add_plain(SequenceRows rows, std::span<const std::int32_t> tokens, std::int32_t logits,
+                 std::int32_t shadow_slot = -1);
   // Rows of a round, logits of all. Both arguments live until run().
   void add_round(const RoundStart& start, const DraftedRound& drafted);
   [[nodiscard]] bool empty() const { return items_.empty(); }
@@ -37,7 +42,7 @@ class Verifier {
   struct Item {
     SequenceRows rows;
     std::span<const std::int32_t> tokens, kept;
-    std::int32_t logits = 0, join = 0;
+    std::int32_t logits = 0, join = 0, shadow_slot = -1;
   };
   void lay_out(std::int32_t layers);
 
@@ -46,6 +51,9 @@ class Verifier {
   std::vector<std::int32_t> first_logits_, tokens_, logit_rows_, kept_in_;
   std::vector<SequenceRows> sequences_;
   std::vector<LayerRange> layers_;
+  std::span<const std::int32_t> exits_;
+  std::vector<ExitTap> taps_;
+  std::vector<std::int32_t> exit_slots_;
 };
 
 }  // namespace leadline::worker

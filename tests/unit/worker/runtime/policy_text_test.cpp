@@ -28,12 +28,21 @@ TEST(PolicyText, NamesAPolicy) {
 TEST(PolicyText, RefusesWhatItDoesNotKnow) {
   for (const char* text : {"", "on", "static", "static:", "static:4", "static:4,0", "static:0,4",
                            "static:4,17", "static:4,3,2", "static:4,x", "threshold:4,3", "threshold:4,3,1.5",
-                           "threshold:4,3,nan", "off:1", "file:", "file:/nonexistent"}) {
+                           "threshold:4,3,nan", "off:1", "del:4", "file:", "file:/nonexistent"}) {
     const auto policy = policy_from_text(text, {{"m", 12}, "f", "/nonexistent"});
     ASSERT_FALSE(policy.has_value()) << text;
     EXPECT_EQ(policy.error().code, Errc::configuration);
     EXPECT_NE(policy.error().message.find("--speculation " + std::string(text) + ":"), std::string::npos);
   }
+}
+
+TEST(PolicyText, DelIsForWorkersThatSeeEveryExit) {
+  const auto made = policy_from_text("del", {{"m", 12}, "f", "/nonexistent"});
+  ASSERT_TRUE(made.has_value());
+  EXPECT_TRUE((*made)->needs().shadows);
+  const auto refused = policy_from_text("del", {{"m", 12}, "f", "/nonexistent", false});
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_NE(refused.error().message.find("--draft-ranks"), std::string::npos);
 }
 
 }  // namespace

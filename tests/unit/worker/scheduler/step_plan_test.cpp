@@ -40,7 +40,7 @@ StepPlan example() {
                             .first_position = 9,
                             .kv_before = 9,
                             .table = {PageId{2}},
-                            .round = {.exit = 4, .max_draft = 6, .climb = true}});
+                            .round = {.exit = 4, .max_draft = 6, .climb = true, .shadows = true}});
   plan.sequences[1].taps = kTapWindow;
   plan.sequences[1].tap_from = 3;
   plan.sequences[1].tap_end = 35;
@@ -121,7 +121,7 @@ TEST(StepPlan, RefusalsNameTheField) {
   EXPECT_EQ(refusal(plan), "step plan: round.exit is 0");
   plan = example();
   plan.sequences[0].round = {.exit = 4, .max_draft = 1};
-  EXPECT_EQ(refusal(plan), "step plan: round drafts after rows: 3");
+  EXPECT_EQ(refusal(plan), "step plan: round is of rows: 3");
   plan.compress[0].tokens = 33;
   EXPECT_EQ(refusal(plan), "step plan: from does not hold as many tokens: 33");
   plan = example();
@@ -180,7 +180,7 @@ TEST(StepPlan, CountsThatLieAllocateNothing) {
             "step plan: swap_out has too many entries: 16711680");
   bytes = to_bytes(StepPlan{});
   bytes[sequences_count + 1] = std::byte{0x10};
-  EXPECT_EQ(step_plan_from_bytes(bytes).error().message, "step plan: table is cut short 2");
+  EXPECT_EQ(step_plan_from_bytes(bytes).error().message, "step plan: table is cut short 1");
   bytes = to_bytes(example());
   bytes.push_back(std::byte{0});
   EXPECT_EQ(step_plan_from_bytes(bytes).error().message, "step plan: end has bytes left over: 1");
