@@ -23,6 +23,10 @@ class GatedTier final : public kvstore::Tier {
     pass_load();
     gets_ += static_cast<int>(ids.size());
     order_ += 'g';
+    if (breaks_) {
+      for (kvstore::TierRead& read : reads) read = {kvstore::GetOutcome::unavailable, nullptr};
+      return;
+    }
     if (gives_up_) {
       std::unique_lock lock(mutex_);
       changed_.wait_until(lock, deadline, [] { return false; });
@@ -48,12 +52,15 @@ class GatedTier final : public kvstore::Tier {
     return inner_.erase(id, deadline);
   }
   [[nodiscard]] kvstore::TierUsage usage() const override { return inner_.usage(); }
-  [[nodiscard]] kvstore::TierState state() const override { return kvstore::TierState::ok; }
+  [[nodiscard]] kvstore::TierState state() const override {
+    return breaks_ ? kvstore::TierState::down : kvstore::TierState::ok;
+  }
   [[nodiscard]] std::string why() const override { return {}; }
 
   void open_loads(bool open) { set(loads_open_, open); }
-  void give_up(bool so) { gives_up_ = so; }  // reads end at their deadline, with nothing
-  void let_loads_pass(int loads) {           // so many calls, whether the gate is open or not
+  void give_up(bool so) { gives_up_ = so; }   // reads end at their deadline, with nothing
+  void break_down(bool so) { breaks_ = so; }  // reads end at once with nothing, the tier is down
+  void let_loads_pass(int loads) {            // so many calls, whether the gate is open or not
     {
       std::lock_guard lock(mutex_);
       permits_ += loads;
@@ -83,7 +90,7 @@ class GatedTier final : public kvstore::Tier {
   const kvstore::TierKind kind_;
   kvstore::MemoryTier inner_;
   std::atomic<int> gets_{0};
-  std::atomic<bool> gives_up_{false};
+  std::atomic<bool> gives_up_{false}, breaks_{false};
   std::string order_;  // of the loading thread
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -192,7 +192,7 @@ void PrefixFetcher::settle_probe() {
   const std::uint64_t each = mover_.payload_bytes() * options_.local_kv_heads;
   if (const kvstore::BlockFetchPtr mine = mover_.find(probe_->start.fetch); mine != nullptr) {
     const kvstore::TierShare share = mine->shares()[probe_->tier];
-    const bool nothing = share.blocks == 0 && Clock::now() >= probe_->deadline;
+    const bool nothing = share.blocks == 0 && (Clock::now() >= probe_->deadline || is_down(probe_->tier));
     if (!mine->finished() ||
         nothing)  // an idle worker looks late: no more than the deadline counts as waited
       chooser_.timed_out(probe_->tier, probe_->start.keys.size() * each,
@@ -253,6 +253,11 @@ void PrefixFetcher::polled(const BlockPlan& plan, std::span<const BlockPoll> pol
   }
 }
 
+bool PrefixFetcher::is_down(std::uint8_t tier) const {
+  const kvstore::Tier* asked = store_.of(static_cast<TierKind>(tier));
+  return asked != nullptr && asked->state() == kvstore::TierState::down;
+}
+
 // What came until the deadline says how long the whole would have taken; nothing came: the first batch took
 // at least so long.
 void PrefixFetcher::tell_late(const Entry& e, const BlockPoll& poll) {
@@ -272,8 +277,9 @@ void PrefixFetcher::settle(Entry& e, const BlockPoll& poll) {
   metrics_.wait_seconds.observe(e.waited_s);
   if (mine != nullptr) {
     e.shares = mine->shares();
-    // A tier that gives up at the deadline ends the fetch, too.
-    const bool late = poll.leading < e.pages && (!mine->finished() || Clock::now() >= e.deadline);
+    // A tier that gives up, at the deadline or before, ends the fetch, too.
+    const bool late =
+        poll.leading < e.pages && (!mine->finished() || Clock::now() >= e.deadline || is_down(e.last_tier));
     for (std::size_t tier = 0; tier < kTierKinds; ++tier)
       if (e.shares[tier].blocks > 0 && !(late && tier == e.last_tier))
         // By the pages' bytes, as choices are made: a codec's bytes differ from block to block.

@@ -89,6 +89,7 @@ class PrefixFetcher {
   void count(const Entry& e, std::span<const kvstore::HitPiece> pieces) const;
   void settle(Entry& e, const BlockPoll& poll);
   void tell_late(const Entry& e, const BlockPoll& poll);
+  [[nodiscard]] bool is_down(std::uint8_t tier) const;
   void tell(const Entry& e, const PrefixHit& hit, transport::KvStory& story) const;
   // Every change of a stage: keeps held_ and staged_, which are asked for every waiting sequence in every
   // step.

@@ -5,13 +5,14 @@ slots drawn by lot. Texts and questions are made by models/reference/train/textg
     quality.py run --out DIR [--texts 40] [--cells long,...] [--budgets 0.5,0.35,0.2,0.12] [--methods ...]
     quality.py report DIR [--csv FILE] [--against streaming] > table.md
     quality.py table FILE.csv    the tables of docs/compression.md: a column per cell, the budgets in it from large to small
+    quality.py pairs FILE.csv [--of semanticache,windowkv]    differences to each rival of the file, with their intervals
 
 run is resumable: it does what DIR lacks, in rounds over all cells, so that all cells grow alike. A text has six questions:
   agnostic  the text is compressed without a question; single: each question behind it, on its own; turns: 2 to 6 of a
             conversation that asks all six
   aware     text and question are compressed together (five questions of the six); turns: the others asked behind the first
 An answer is right if all its tokens are the expected ones, greedily. Budgets are bytes, in whole units of 16 slots, pins
-within; the report gives the bytes reached. Differences to another method (random, unless --against) are paired; their
+within; the report gives the bytes reached. Differences to other methods (random, unless --against) are paired; their
 95 % interval is from 2,000 bootstrap draws over texts.
 """
 import argparse
@@ -43,7 +44,7 @@ CELLS = {
     "prose": ("prose", 1024, None, True),            # loss of 256 tokens behind so many of held-out prose
     "prose-whole": ("prose", 3840, None, True),
 }
-COLUMNS = ("cell", "mode", "questions", "variant", "value", "slots", "bytes", "difference", "low", "high", "texts",
+COLUMNS = ("cell", "mode", "questions", "variant", "value", "slots", "bytes", "against", "difference", "low", "high", "texts",
            "asked", "seconds_per_prompt")
 
 
@@ -177,7 +178,7 @@ def lines_of(key, rows, wanted, against):
         low, high = interval(both) if both and not variant.startswith(against + "@") else (None, None)
         share = {name: sum(row.get(name, 0) / prompts[i] for i, row in items.items()) / len(items)
                  for name in ("slots", "bytes", "seconds")}
-        yield dict(zip(COLUMNS, (*key, variant, sum(values.values()) / len(values), share["slots"], share["bytes"],
+        yield dict(zip(COLUMNS, (*key, variant, sum(values.values()) / len(values), share["slots"], share["bytes"], against,
                                  sum(both) / len(both) if low is not None else None, low, high, len(items),
                                  sum(asked(row, key[2]) for row in items.values()), share["seconds"])))
 
@@ -189,13 +190,14 @@ def report(options):
         sizes = sorted(tokens[item] for item in rows["full"])
         what, digits = ("loss, nats", 3) if key[2] == "loss" else ("right, %", 1)
         print(f"\n### {', '.join(key)}: {len(sizes)} texts of {sizes[0]} to {sizes[-1]} tokens\n")
-        print(f"| variant | {what} | bytes | against {options.against} | asked |\n| --- | --- | --- | --- | --- |")
-        for line in lines_of(key, rows, options.variants.split(",") if options.variants else None, options.against):
+        print(f"| variant | {what} | bytes | against | difference | asked |\n| --- | --- | --- | --- | --- | --- |")
+        wanted = options.variants.split(",") if options.variants else None
+        for line in (line for rival in options.against.split(",") for line in lines_of(key, rows, wanted, rival)):
             lines.append(line)
             gain = "-"
             if line["low"] is not None:
                 gain = f"{line['difference']:+.{digits}f} [{line['low']:+.{digits}f}, {line['high']:+.{digits}f}]"
-            print(f"| {line['variant']} | {line['value']:.{digits}f} | {line['bytes']:.3f} | {gain} | {line['asked']} |")
+            print(f"| {line['variant']} | {line['value']:.{digits}f} | {line['bytes']:.3f} | {line['against']} | {gain} | {line['asked']} |")
     if options.csv:
         with open(options.csv, "w", newline="", encoding="utf8") as out:
             writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
@@ -204,9 +206,30 @@ def report(options):
                 writer.writerow({k: f"{v:.4f}" if isinstance(v, float) else v for k, v in line.items()})
 
 
-def table(options):
+def lines_against(path, rival):
+    with open(path, encoding="utf8") as file:
+        return [line for line in csv.DictReader(file) if line.get("against", rival) == rival]
+
+
+def pairs(options):
     with open(options.csv, encoding="utf8") as file:
-        lines = list(csv.DictReader(file))
+        rivals = list(dict.fromkeys(line["against"] for line in csv.DictReader(file)))
+    rows = {}
+    for rival in rivals:
+        for line in lines_against(options.csv, rival):
+            if line["variant"].partition("@")[0] in options.of.split(",") and line["low"]:
+                key = (line["variant"], line["cell"], f"{line['mode']}, {line['questions']}", line["asked"])
+                rows.setdefault(key, {})[rival] = line
+    print("| method, budget | cell | questions | asked | " + " | ".join("against " + r for r in rivals) + " |\n" + "| --- " * (4 + len(rivals)) + "|")
+    for key in sorted(rows):
+        digits = 3 if "loss" in key[2] else 0
+        print(f"| {' | '.join(key)} | " + " | ".join(
+            f"{float(o['difference']):+.{digits}f} [{float(o['low']):+.{digits}f}, {float(o['high']):+.{digits}f}]" if (o := rows[key].get(r)) else "-"
+            for r in rivals) + " |")
+
+
+def table(options):
+    lines = lines_against(options.csv, "random")
     for kind in sorted({(line["mode"], line["questions"]) for line in lines}):
         mine = [line for line in lines if (line["mode"], line["questions"]) == kind]
         cells = [cell for cell in CELLS if any(line["cell"] == cell for line in mine)]
@@ -246,12 +269,15 @@ def main():
     reports = commands.add_parser("report")
     reports.add_argument("out")
     reports.add_argument("--csv", help="also write all lines there")
-    reports.add_argument("--against", default="random", help="method that the others are compared with")
+    reports.add_argument("--against", default="random", help="methods that the others are compared with")
     reports.add_argument("--variants", help="only these, comma-separated")
     tables = commands.add_parser("table")
     tables.add_argument("csv")
+    paired = commands.add_parser("pairs")
+    paired.add_argument("csv")
+    paired.add_argument("--of", default="semanticache,windowkv", help="methods that are compared")
     options = parser.parse_args()
-    {"run": run, "report": report, "table": table}[options.command](options)
+    {"run": run, "report": report, "table": table, "pairs": pairs}[options.command](options)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,12 @@ class PrefixFetcherTest : public ::testing::Test {
     return hit;
   }
 
+  void expect_held_off() {
+    const int before = tier_->gets();
+    EXPECT_EQ(ask(), 0U);
+    EXPECT_EQ(tier_->gets(), before) << "it is asked again at once";
+  }
+
   monitoring::MetricsRegistry registry_;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<KvPool> pool_;
@@ -107,9 +113,14 @@ TEST_F(PrefixFetcherTest, ATierThatGivesUpAtTheDeadlineIsHeldOff) {
   EXPECT_GT(ask(), 0U);
   tier_->give_up(true);
   EXPECT_EQ(ask(), 0U);
-  const int before = tier_->gets();
+  expect_held_off();
+}
+
+TEST_F(PrefixFetcherTest, ATierThatBreaksDownIsHeldOff) {
+  EXPECT_GT(ask(), 0U);
+  tier_->break_down(true);
   EXPECT_EQ(ask(), 0U);
-  EXPECT_EQ(tier_->gets(), before) << "it is asked again at once";
+  expect_held_off();
 }
 
 }  // namespace
