@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <span>
 
 namespace leadline::deploy {
 namespace {
@@ -54,9 +56,24 @@ std::vector<pid_t> list_children(pid_t parent) {
   return children;
 }
 
+// Of the process that calls it; a hint.
+void stay_on(std::span<const int> cores) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const int core : cores) CPU_SET(core, &set);
+  if (!cores.empty()) (void)sched_setaffinity(0, sizeof set, &set);
+}
+
+struct Pipes {
+  int output, report;
+};
+
 // In the child, between fork and exec: async-signal-safe calls only. Errors are written to `report`.
-[[noreturn]] void become(char* const* argv, char* const* environment, int output, int report, pid_t parent) {
+[[noreturn]] void become(char* const* argv, char* const* environment, std::span<const int> cores, Pipes pipes,
+                         pid_t parent) {
+  const auto [output, report] = pipes;
   setpgid(0, 0);
+  stay_on(cores);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(127);  // we died before the line above
   unblock_signals();
@@ -89,7 +106,7 @@ Result<ChildProcess> ChildProcess::spawn(const ChildSpec& spec) {
     return fail(Errc::io, std::string("pipe: ") + std::strerror(errno));
   }
   const pid_t parent = getpid(), pid = fork();
-  if (pid == 0) become(argv.data(), environment.data(), output[1], report[1], parent);
+  if (pid == 0) become(argv.data(), environment.data(), spec.cores, {output[1], report[1]}, parent);
   close(output[1]);
   close(report[1]);
   int error = pid < 0 ? errno : 0;

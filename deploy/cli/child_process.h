@@ -18,6 +18,7 @@ namespace leadline::deploy {
 struct ChildSpec {
   std::vector<std::string> command;                              // command[0] is looked up in PATH
   std::vector<std::pair<std::string, std::string>> environment;  // besides our own
+  std::vector<int> cores;                                        // that it may use; empty: as we may
 };
 
 class ChildProcess {

@@ -13,6 +13,7 @@
 #include <set>
 
 #include "deploy/cli/console.h"
+#include "deploy/cli/core_shares.h"
 #include "deploy/cli/load_progress.h"
 #include "deploy/cli/port_picker.h"
 #include "deploy/cli/runtime_directory.h"
@@ -111,13 +112,16 @@ class Supervisor {
       : options_(options), plan_(std::move(plan)), signals_(signals) {
     const std::vector<std::pair<std::string, std::string>> environment = {
         {"OMPI_ALLOW_RUN_AS_ROOT", "1"}, {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"}};
+    const std::vector<int> cores = own_cores();
+    const CoreWish wish{options.workers, options.ranks, options.threads};
     for (int w = 0; w < options.workers; ++w) {
-      services_.push_back(std::make_unique<Service>("worker " + std::to_string(w),
-                                                    ChildSpec{worker_command(options, plan_, w), environment},
-                                                    "listening on "));
+      services_.push_back(std::make_unique<Service>(
+          "worker " + std::to_string(w),
+          ChildSpec{worker_command(options, plan_, w), environment, cores_of_worker(cores, wish, w)},
+          "listening on "));
     }
     services_.push_back(std::make_unique<Service>(
-        "coordinator", ChildSpec{coordinator_command(options, plan_), {}}, "listening on "));
+        "coordinator", ChildSpec{coordinator_command(options, plan_), {}, {}}, "listening on "));
   }
 
   int run() {

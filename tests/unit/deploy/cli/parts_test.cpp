@@ -2,12 +2,15 @@
 // directory.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/stat.h>
 
 #include <filesystem>
 #include <set>
 
 #include "deploy/cli/api_client.h"
+#include "deploy/cli/child_process.h"
+#include "deploy/cli/core_shares.h"
 #include "deploy/cli/load_progress.h"
 #include "deploy/cli/port_picker.h"
 #include "deploy/cli/restart_policy.h"
@@ -149,6 +152,31 @@ TEST(RuntimeDirectory, IsPrivateAndGoesWithTheObject) {
     EXPECT_FALSE(directory->write_secret());  // never over an existing one
   }
   EXPECT_FALSE(std::filesystem::exists(path));
+}
+
+TEST(CoreShares, WorkersShareNoCoreWhileThereAreEnough) {
+  const std::vector<int> cores = {0, 1, 2, 3, 8, 9, 10, 11, 12};
+  EXPECT_EQ(cores_of_worker(cores, {2, 1, 4}, 0), (std::vector<int>{0, 1, 2, 3}));
+  EXPECT_EQ(cores_of_worker(cores, {2, 1, 4}, 1), (std::vector<int>{8, 9, 10, 11, 12}));
+  EXPECT_EQ(cores_of_worker(cores, {3, 3, 1}, 2), (std::vector<int>{10, 11, 12}));
+  EXPECT_TRUE(cores_of_worker(cores, {2, 1, 5}, 0).empty()) << "threads outnumber cores";
+  EXPECT_TRUE(cores_of_worker(cores, {2, 1, 0}, 0).empty()) << "nobody counted threads";
+  EXPECT_TRUE(cores_of_worker(cores, {1, 1, 4}, 0).empty()) << "one worker has the machine";
+  EXPECT_TRUE(cores_of_worker({}, {2, 1, 1}, 0).empty());
+}
+
+TEST(CoreShares, AChildStaysOnItsCores) {
+  const std::vector<int> cores = own_cores();
+  ASSERT_FALSE(cores.empty());
+  auto child = ChildProcess::spawn({{"sh", "-c", "taskset -cp $$"}, {}, {cores.back()}});
+  ASSERT_TRUE(child) << child.error().message;
+  std::string text;
+  while (child->output_fd() >= 0) {
+    pollfd output{child->output_fd(), POLLIN, 0};
+    (void)poll(&output, 1, 1000);
+    for (const std::string& line : child->read_lines()) text += line;
+  }
+  EXPECT_TRUE(text.ends_with(": " + std::to_string(cores.back()))) << text;
 }
 
 }  // namespace
