@@ -19,7 +19,7 @@ constexpr int kTilePanels = 8;      // panels of one blocked item on matrix tile
 constexpr int kTileOutputs = 16;    // outputs of one matrix tile
 // Read ahead of a product of few rows. Less than a small page: what is fetched beyond the page at hand takes
 // the hardware's own fetching from it, which costs a fifth (docs/performance.md).
-constexpr int kStreamBytes = 768;
+constexpr int kStreamBytes = 1024;
 constexpr int kTreeLevels = 8;  // partial sums alive in the slice tree: up to 2^7 slices
 constexpr int kSplitSlots =
     256;  // KV slots of one attention split: 16 pages, counted from slot 0 (exactness X1)
