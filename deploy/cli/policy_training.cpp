@@ -144,6 +144,8 @@ int run_train(const TrainOptions& o) {
 
 void add_export_flags(CLI::App& command, ExportOptions& o) {
   command.add_option("policy", o.policy, "Policy file (leadline policy fit)")->required();
+  command.add_option("--baselines", o.baselines,
+                     "Exploration logs around static settings: the best of each batch size must be beaten");
   command.add_option("logs", o.logs, "Exploration logs that it did not learn from, or directories of them")
       ->required();
   command.add_option("-o,--out", o.out, "Policy file to write")->required();
@@ -154,8 +156,14 @@ int run_export(const ExportOptions& o) {
   if (!file) return fail_with(o.policy + ": " + file.error().message);
   const auto logs = read_logs(o.logs);
   if (!logs) return fail_with(logs.error().message);
+  std::vector<TrajectoryFile> around;
+  if (!o.baselines.empty()) {
+    auto read = read_logs(o.baselines);
+    if (!read) return fail_with(read.error().message);
+    around = std::move(*read);
+  }
   policy::TrainingReport report;
-  if (auto judged = policy::judge_policy(*logs, *file, report); !judged)
+  if (auto judged = policy::judge_policy(*logs, around, *file, report); !judged)
     return fail_with("not exported: " + judged.error().message);
   if (auto saved = policy::save_policy(*file, o.out); !saved) return fail_with(saved.error().message);
   std::printf("%s: %s\n", o.out.c_str(), file->provenance.c_str());

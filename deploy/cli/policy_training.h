@@ -51,7 +51,7 @@ struct AgreeOptions {
 
 struct ExportOptions {
   std::string policy, out;
-  std::vector<std::string> logs;
+  std::vector<std::string> logs, baselines;
 };
 
 void add_train_flags(CLI::App& command, TrainOptions& options);

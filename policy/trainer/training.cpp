@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <memory>
 
 #include "policy/decision_draw.h"
@@ -79,20 +80,88 @@ Result<void> judge(std::span<const Trajectory> seen, std::span<const Trajectory>
   return {};
 }
 
-}  // namespace
+struct Halves {
+  std::vector<Trajectory> choosing, judging;
+};
 
-Result<void> judge_policy(std::span<const TrajectoryFile> logs, PolicyFile& file, TrainingReport& report) {
-  if (auto same = same_model(logs); !same) return same;
+Result<Halves> halves_of(std::span<const TrajectoryFile> logs, const PolicyFile& file) {
+  if (auto same = same_model(logs); !same) return tl::unexpected(same.error());
   if (logs[0].header.model_identity != file.model_identity || logs[0].header.layers != file.model.layers)
     return monitoring::fail(Errc::model_mismatch, "logs of model " + logs[0].header.model_identity +
                                                       ", a policy for " + file.model_identity);
-  std::vector<Trajectory> choosing, judging;
+  Halves halves;
   for (const TrajectoryFile& log : logs)
     for (const Trajectory& round : log.rounds)
-      (is_held_out(round.sequence, 0.5) ? judging : choosing).push_back(round);
-  if (choosing.empty() || judging.empty())
+      (is_held_out(round.sequence, 0.5) ? halves.judging : halves.choosing).push_back(round);
+  if (halves.choosing.empty() || halves.judging.empty())
     return monitoring::fail(Errc::configuration, "too few sequences to judge by");
-  return judge(choosing, judging, *make_learned_policy(file.model), file, report);
+  return halves;
+}
+
+std::vector<Trajectory> of_bucket(const std::vector<Trajectory>& rounds, std::size_t bucket) {
+  std::vector<Trajectory> some;
+  std::ranges::copy_if(rounds, std::back_inserter(some),
+                       [&](const Trajectory& round) { return batch_bucket(round.batch_rows) == bucket; });
+  return some;
+}
+
+bool well_known(const OffPolicyEstimate& e) {
+  return e.effective_samples >= kLeastEffectiveSamples && e.coverage >= kLeastCoverage;
+}
+
+// Batch size by batch size against the best static setting there.
+Result<void> judge_beside(const Halves& logs, const Halves& around_statics, PolicyFile& file,
+                          TrainingReport& report) {
+  const LearnedModel& model = file.model;
+  const std::unique_ptr<ExitPolicy> policy = make_learned_policy(model);
+  double ratios = 0;
+  int sizes = 0;
+  bool known = true;
+  std::string words = "beside the best static setting of each batch size:";
+  for (std::size_t b = 0; b < kBatchBuckets; ++b) {
+    const std::vector<Trajectory> own = of_bucket(logs.judging, b);
+    if (own.empty()) continue;
+    const OffPolicyEstimate learned = estimate(own, *policy, model.layers, model.exits);
+    const BestStatic best =
+        best_static(of_bucket(around_statics.choosing, b), model.layers, model.exits, model.max_draft);
+    const std::unique_ptr<ExitPolicy> fixed =
+        best.drafts > 0 ? make_logged_static(best.exit, best.drafts) : make_off_policy();
+    const OffPolicyEstimate judged =
+        estimate(of_bucket(around_statics.judging, b), *fixed, model.layers, model.exits);
+    known = known && well_known(learned) && well_known(judged);
+    ratios += judged.us_per_token > 0 ? learned.us_per_token / judged.us_per_token : 1;
+    ++sizes;
+    char text[200];
+    (void)std::snprintf(
+        text, sizeof text,
+        " batch %d and more: %.1f us/token, (%d, %d) %.1f [%.1f, %.1f] (effective samples %.0f, "
+        "coverage %.2f);",
+        1 << b, learned.us_per_token, best.exit, best.drafts, judged.us_per_token, judged.low, judged.high,
+        judged.effective_samples, judged.coverage);
+    words += text;
+  }
+  report.summary = words + " mean ratio " + std::to_string(ratios / std::max(sizes, 1));
+  if (!known)
+    return monitoring::fail(
+        Errc::not_better,
+        "too few effective samples, 200 and a coverage of 0.8 are needed: " + report.summary);
+  if (!(ratios < sizes))
+    return monitoring::fail(Errc::not_better, "not better than static settings: " + report.summary);
+  file.provenance += (file.provenance.empty() ? "" : "; ") + report.summary;
+  return {};
+}
+
+}  // namespace
+
+Result<void> judge_policy(std::span<const TrajectoryFile> logs, std::span<const TrajectoryFile> baselines,
+                          PolicyFile& file, TrainingReport& report) {
+  const auto halves = halves_of(logs, file);
+  if (!halves) return tl::unexpected(halves.error());
+  if (baselines.empty())
+    return judge(halves->choosing, halves->judging, *make_learned_policy(file.model), file, report);
+  const auto around = halves_of(baselines, file);
+  if (!around) return tl::unexpected(around.error());
+  return judge_beside(*halves, *around, file, report);
 }
 
 bool is_held_out(std::uint64_t sequence, double share) {

@@ -38,8 +38,11 @@ Result<PolicyFile> train_policy(std::span<const TrajectoryFile> logs, const Trai
 
 // A policy that was made otherwise (fitted_policy), judged by the same rule on logs that it did not learn
 // from: the baseline is chosen on one half of their sequences, both are compared on the other. Writes the
-// provenance.
-Result<void> judge_policy(std::span<const TrajectoryFile> logs, PolicyFile& file, TrainingReport& report);
+// provenance. With logs that explored around static settings (`baselines`; else empty) the policy must also
+// take less than the best of them at each batch size, in the mean over batch sizes, and these must be known
+// as well as the policy: logs of a policy hardly show what it does not do.
+Result<void> judge_policy(std::span<const TrajectoryFile> logs, std::span<const TrajectoryFile> baselines,
+                          PolicyFile& file, TrainingReport& report);
 
 // By a hash of its number: the same sequences whatever else is in the logs.
 [[nodiscard]] bool is_held_out(std::uint64_t sequence, double share);

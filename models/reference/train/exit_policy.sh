@@ -12,15 +12,17 @@ leadline=${2:-$(cd "$(dirname "$0")/../../.." && pwd)/leadline}
 input=(--trace "$work"/*.trace --costs "$work/costs.txt" --deepen "${DEEPEN:-2}") # the costs say which model the policy is for
 "$leadline" policy lede "${input[@]}" --exits "${LEDE_EXITS:-2,4,6,8,10,12}" --lede "$work/lede.llp"
 "$leadline" policy fit "${input[@]}" -o "$work/candidate.llp"
-# Logs around the policy judge it; logs around the static setting that it must beat judge that one: neither shows what the other does.
+# Logs around the policy judge it; logs around the static setting that it must beat at a batch size judge that one: neither shows what the
+# other does.
+statics=(${STATICS:-2,4 2,2 8,3}) # at batch 1, 4, 16
 rm -rf "$work/log" "$work/log_static"
 for batch in 1 4 16; do
   explore=(policy explore "${input[@]}" --split selection --batch "$batch" --repeats "$((batch == 1 ? 12 : 6))" --epsilon 0.15)
   "$leadline" "${explore[@]}" --policy "$work/candidate.llp" --seed 1 --log "$work/log"
-  "$leadline" "${explore[@]}" --around "${STATIC:-2,4}" --seed 2 --log "$work/log_static"
+  around=${statics[$((batch == 1 ? 0 : batch == 4 ? 1 : 2))]}
+  "$leadline" "${explore[@]}" --around "$around" --seed 2 --log "$work/log_static"
 done
-"$leadline" policy export "$work/candidate.llp" "$work/log" -o "$work/exit_policy.llp"
-"$leadline" policy eval "$work/candidate.llp" "$work/log_static"
+"$leadline" policy export "$work/candidate.llp" "$work/log" --baselines "$work/log_static" -o "$work/exit_policy.llp"
 for batch in 1 4 16; do
   "$leadline" policy replay "${input[@]}" --policy "$work/exit_policy.llp" --lede "$work/lede.llp" --batch "$batch"
 done
