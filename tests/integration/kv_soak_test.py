@@ -84,10 +84,12 @@ class KvSoak(unittest.TestCase):
                 while time.monotonic() < end and len(counts.problems) < 3:
                     for chat in chats:
                         try:
+                            asked = "with the store"
                             answer = server.post("/v1/completions", chat.body(server.model), timeout_s=600)
+                            asked = "without"
                             other = plain.post("/v1/completions", chat.body(plain.model), timeout_s=600)
                         except Exception as error:
-                            counts.problems.append(repr(error))
+                            counts.problems.append(f"chat {chat.number}, turn {chat.turn}, the server {asked}: {error!r}")
                             return
                         counts.add(later[chat], answer, answer["choices"] == other["choices"])
                         later[chat] = chat.go_on(other)
