@@ -38,7 +38,7 @@ struct TileScratch {
 
 static inline const uint8_t* unit_of(const AttentionTask& t, int64_t page) {
   const uint32_t unit = t.table[page] * t.unit_scale + t.unit_base;
-  return t.pool + int64_t{unit % t.per_page * t.pages + unit / t.per_page} * t.layout.unit_bytes;
+  return t.pool + unit_place(unit, t.per_page) * t.layout.unit_bytes;
 }
 // int8 pages: a unit's scales of K, then of V.
 static inline const float* scales_of(const AttentionTask& t, const uint8_t* unit) {

@@ -104,6 +104,15 @@ struct UnitLayout {
   int64_t unit_bytes, v_offset, scale_offset;
 };
 
+// Where a unit lies in the pool, in units: a head's units of kPageRun neighbouring pages side by side, so
+// that a context is long streams of memory, and few pages of a sequence touch few huge pages.
+constexpr uint32_t kPageRun = 32;
+constexpr int64_t unit_place(uint32_t unit, uint32_t per_page) {
+  if (per_page == 1) return unit;
+  const uint32_t page = unit / per_page, head = unit % per_page, within = page % kPageRun;
+  return int64_t{page - within} * per_page + int64_t{head} * kPageRun + within;
+}
+
 // Query vectors of consecutive rows of one sequence against one KV head, over splits [split_begin,
 // split_end). Slot s is page s / 16, offset s % 16. Slots below `before` end at valid[page] if given, and
 // carry bias[s] if given.
@@ -116,12 +125,12 @@ struct AttentionTask {
   const uint8_t* pool;
   const uint32_t* table;  // unit of page p = table[p] * unit_scale + unit_base
   uint32_t unit_scale, unit_base;
-  uint32_t per_page, pages;  // unit u lies at place u % per_page * pages + u / per_page of the pool
-  const uint8_t* valid;      // per page, or null
-  const float* bias;         // per slot below `before`, or null
-  int64_t before;            // slots of this head before this step
-  int64_t first;             // row r sees slots <= before + first + r
-  int64_t window;            // 0: all; else only slots > (before + first + r) - window
+  uint32_t per_page;     // units; unit u lies at unit_place(u, per_page)
+  const uint8_t* valid;  // per page, or null
+  const float* bias;     // per slot below `before`, or null
+  int64_t before;        // slots of this head before this step
+  int64_t first;         // row r sees slots <= before + first + r
+  int64_t window;        // 0: all; else only slots > (before + first + r) - window
   int64_t split_begin, split_end;
   float* state;    // per query vector: max, sum, then padded_dim values; carried over the splits
   float* scratch;  // kAttentionScratchFloats(head_dim)

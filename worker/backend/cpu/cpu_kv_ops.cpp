@@ -131,7 +131,6 @@ void CpuBackend::attend(const AttentionCall& call, const AttentionItem& item, fl
   task.unit_scale = s.kv.scale;
   task.unit_base = s.kv.base + head * s.kv.head_step;
   task.per_page = call.pool.per_page();
-  task.pages = call.pool.pages();
   task.valid = s.kv.valid ? s.kv.valid + std::size_t{head} * s.kv.head_stride : nullptr;
   task.bias = s.kv.slot_bias ? s.kv.slot_bias[head] : nullptr;
   task.before = slots_before(s, tile.kv_head);

@@ -71,9 +71,13 @@ Result<std::unique_ptr<KvPool>> CpuKvPool::create(const KvPoolShape& shape) {
       (layout.v_offset + std::int64_t{layout.padded_dim} * kPageTokens * size + 63) / 64 * 64;
   layout.unit_bytes = layout.scale_offset;
   if (dtype == DType::i8) layout.unit_bytes += 2 * kPageTokens * std::int64_t{sizeof(float)};
-  auto memory = DeviceMemory::allocate(std::int64_t{units} * layout.unit_bytes, "the KV pool");
+  const std::uint32_t per_page = units % units_per_page == 0 ? units_per_page : 1;
+  const std::int64_t run = per_page == 1 ? 1 : std::int64_t{kPageRun} * per_page;
+  const std::int64_t places =
+      (units + run - 1) / run * run;  // whole runs; what nobody touches takes no memory
+  auto memory = DeviceMemory::allocate(places * layout.unit_bytes, "the KV pool");
   if (!memory) return tl::unexpected(memory.error());
-  return std::unique_ptr<KvPool>(new CpuKvPool(units, units_per_page, layout, std::move(*memory)));
+  return std::unique_ptr<KvPool>(new CpuKvPool(units, per_page, layout, std::move(*memory)));
 }
 
 }  // namespace leadline::worker::cpu

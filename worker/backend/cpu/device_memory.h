@@ -45,8 +45,7 @@ class CpuBuffer final : public Buffer {
 };
 
 // Units in the layout of UnitLayout: K transposed, so that the slots of a page are the lanes of a vector; V
-// row by row. The same unit of neighbouring pages lies side by side; units that are no whole pages lie in
-// order.
+// row by row. Units lie where unit_place says; those that are no whole pages lie in order.
 class CpuKvPool final : public KvPool {
  public:
   static Result<std::unique_ptr<KvPool>> create(const KvPoolShape& shape);
@@ -56,19 +55,14 @@ class CpuKvPool final : public KvPool {
   [[nodiscard]] const UnitLayout& layout() const { return layout_; }
   [[nodiscard]] std::uint8_t* base() const { return static_cast<std::uint8_t*>(memory_.data()); }
   [[nodiscard]] std::uint8_t* unit(std::uint32_t u) const {
-    return base() + std::int64_t{u % per_page_ * pages_ + u / per_page_} * layout_.unit_bytes;
+    return base() + unit_place(u, per_page_) * layout_.unit_bytes;
   }
   [[nodiscard]] std::uint32_t per_page() const { return per_page_; }
-  [[nodiscard]] std::uint32_t pages() const { return pages_; }
 
  private:
   CpuKvPool(std::uint32_t units, std::uint32_t per_page, const UnitLayout& layout, DeviceMemory memory)
-      : units_(units),
-        per_page_(units % per_page == 0 ? per_page : 1),
-        pages_(units / per_page_),
-        layout_(layout),
-        memory_(std::move(memory)) {}
-  std::uint32_t units_, per_page_, pages_;
+      : units_(units), per_page_(per_page), layout_(layout), memory_(std::move(memory)) {}
+  std::uint32_t units_, per_page_;
   UnitLayout layout_;
   DeviceMemory memory_;
 };
