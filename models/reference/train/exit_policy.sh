@@ -11,7 +11,8 @@ work=$1
 leadline=${2:-$(cd "$(dirname "$0")/../../.." && pwd)/leadline}
 input=(--trace "$work"/*.trace --costs "$work/costs.txt" --deepen "${DEEPEN:-2}") # the costs say which model the policy is for
 "$leadline" policy lede "${input[@]}" --exits "${LEDE_EXITS:-2,4,6,8,10,12}" --lede "$work/lede.llp"
-"$leadline" policy fit "${input[@]}" -o "$work/candidate.llp"
+read -ra fit <<< "${FIT:-}" # flags of the fit: FIT="--iterations 2 --steps 2000" tries this script out
+"$leadline" policy fit "${input[@]}" "${fit[@]}" -o "$work/candidate.llp"
 # Logs around the policy judge it; logs around the static setting that it must beat at a batch size judge that one: neither shows what the
 # other does.
 statics=(${STATICS:-2,4 2,2 8,3}) # at batch 1, 4, 16
