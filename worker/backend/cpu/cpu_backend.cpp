@@ -194,7 +194,8 @@ void CpuBackend::product(ConstFloatMatrix x, const PackedWeights& w, const float
     return kernels_.linear(task);
   }
   if (x.rows > plan.direct_rows) return run_blocked(task, w.panel_count(), plan.tiles);
-  const std::int64_t grain = std::max<std::int64_t>(1, kClaimBytes * w.panel_count() / w.bytes());
+  const std::int64_t least = w.format() == DType::i4 && x.rows == 1 ? 2 : 1;  // its panels go two by two
+  const std::int64_t grain = std::max<std::int64_t>(least, kClaimBytes * w.panel_count() / w.bytes());
   pool_.run_claimed(w.panel_count(), grain, [&](int thread, std::int64_t begin, std::int64_t end) {
     LinearTask share = task;
     share.panel_begin = begin;

@@ -22,6 +22,48 @@ static inline void add_dots(typename V::I (&dots)[kRows][kVectors], int v, const
   for (int r = 0; r < kRows; ++r) dots[r][v] = V::dot4(dots[r][v], w, words[r]);
 }
 
+// sums[kRows][kVectors] += the products of one group, kVectors vectors of the panel from output 16 * first
+// on.
+template <class V, int kFormat, int kRows, int kVectors>
+static inline __attribute__((always_inline)) void int8_group(const uint8_t* x, const uint8_t* w, int first,
+                                                             typename V::F (&sums)[kRows][kVectors]) {
+  const typename V::Bytes book = V::codebook();
+  const auto* words = reinterpret_cast<const int32_t*>(x);
+  const auto* scales = reinterpret_cast<const float*>(words + kRows * kGroup / 4);
+  const auto* offsets = reinterpret_cast<const int32_t*>(scales + kRows);
+  typename V::I dots[kRows][kVectors];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) dots[r][v] = V::set1_int(offsets[r]);
+  constexpr int kSteps = kFormat == kI4 ? kGroup / 8 : kGroup / 4;
+#pragma GCC unroll 1
+  for (int k = 0; k < kSteps; ++k) {
+    const uint8_t* row = w + k * kPanel * 4 + first * 64;
+    fetch_line(row + kPrefetchBytes);
+    if constexpr (kVectors > 1) fetch_line(row + kPrefetchBytes + 64);
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      const typename V::Bytes bytes = V::load_bytes(row + v * 64);
+      if constexpr (kFormat == kI4) {
+        add_dots<V>(dots, v, V::low_values(book, bytes), words + k * kRows);
+        add_dots<V>(dots, v, V::high_values(book, bytes), words + (k + kSteps) * kRows);
+      } else {
+        add_dots<V>(dots, v, bytes, words + k * kRows);
+      }
+    }
+  }
+  const auto* weight_scales =
+      reinterpret_cast<const uint16_t*>(w + group_block(kFormat) - 2 * kPanel) + first * 16;
+#pragma GCC unroll 2
+  for (int v = 0; v < kVectors; ++v) {
+    const typename V::F scale = V::load_bf16(weight_scales + v * 16);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r)
+      sums[r][v] = V::fma(V::from_int(dots[r][v]), V::mul(V::set1(scales[r]), scale), sums[r][v]);
+  }
+}
+
 // acc[kRows][kPanel] += the products of `groups` groups, kVectors vectors of the panel from output 16 * first
 // on.
 template <class V, int kFormat, int kRows, int kVectors>
@@ -31,47 +73,29 @@ void int8_tile(int64_t groups, const uint8_t* x, const uint8_t* w, int first, fl
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) sums[r][v] = V::load(acc + r * kPanel + v * 16);
-  const typename V::Bytes book = V::codebook();
-  for (int64_t g = 0; g < groups; ++g, x += kRows * kInt8RowBytes, w += group_block(kFormat)) {
-    const auto* words = reinterpret_cast<const int32_t*>(x);
-    const auto* scales = reinterpret_cast<const float*>(words + kRows * kGroup / 4);
-    const auto* offsets = reinterpret_cast<const int32_t*>(scales + kRows);
-    typename V::I dots[kRows][kVectors];
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r)
-#pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) dots[r][v] = V::set1_int(offsets[r]);
-    constexpr int kSteps = kFormat == kI4 ? kGroup / 8 : kGroup / 4;
-#pragma GCC unroll 1
-    for (int k = 0; k < kSteps; ++k) {
-      const uint8_t* row = w + k * kPanel * 4 + first * 64;
-      fetch_line(row + kPrefetchBytes);
-      if constexpr (kVectors > 1) fetch_line(row + kPrefetchBytes + 64);
-#pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) {
-        const typename V::Bytes bytes = V::load_bytes(row + v * 64);
-        if constexpr (kFormat == kI4) {
-          add_dots<V>(dots, v, V::low_values(book, bytes), words + k * kRows);
-          add_dots<V>(dots, v, V::high_values(book, bytes), words + (k + kSteps) * kRows);
-        } else {
-          add_dots<V>(dots, v, bytes, words + k * kRows);
-        }
-      }
-    }
-    const auto* weight_scales =
-        reinterpret_cast<const uint16_t*>(w + group_block(kFormat) - 2 * kPanel) + first * 16;
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) {
-      const typename V::F scale = V::load_bf16(weight_scales + v * 16);
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r)
-        sums[r][v] = V::fma(V::from_int(dots[r][v]), V::mul(V::set1(scales[r]), scale), sums[r][v]);
-    }
-  }
+  for (int64_t g = 0; g < groups; ++g, x += kRows * kInt8RowBytes, w += group_block(kFormat))
+    int8_group<V, kFormat, kRows, kVectors>(x, w, first, sums);
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) V::store(acc + r * kPanel + v * 16, sums[r][v]);
+}
+
+// acc[2][kPanel] += the products of one row with two panels, `apart` bytes from each other. The row walks
+// through the first cache beside the weights and is pushed out by them: with two panels it comes half as
+// often.
+template <class V, int kFormat>
+void int8_panel_pair(int64_t groups, const uint8_t* x, const uint8_t* w, int64_t apart, float* acc) {
+  typename V::F left[1][2] = {{V::load(acc), V::load(acc + 16)}};
+  typename V::F right[1][2] = {{V::load(acc + kPanel), V::load(acc + kPanel + 16)}};
+  for (int64_t g = 0; g < groups; ++g, x += kInt8RowBytes, w += group_block(kFormat)) {
+    int8_group<V, kFormat, 1, 2>(x, w, 0, left);
+    int8_group<V, kFormat, 1, 2>(x, w + apart, 0, right);
+  }
+  for (int v = 0; v < 2; ++v) {
+    V::store(acc + v * 16, left[0][v]);
+    V::store(acc + kPanel + v * 16, right[0][v]);
+  }
 }
 
 template <class V, int kFormat, int kMaxRows, int kRows = 1>
@@ -93,9 +117,34 @@ struct IntegerGroups {
   }
 };
 
+// One row, panels two by two; returns the first panel that is left.
+template <class V, int kFormat>
+int64_t linear_panel_pairs(const LinearTask& t) {
+  const int64_t all = int8_groups(t.k, t.slices), step = all / t.slices,
+                panel_bytes = all * group_block(kFormat);
+  int64_t panel = t.panel_begin;
+  for (; panel + 2 <= t.panel_end; panel += 2) {
+    const uint8_t* w = static_cast<const uint8_t*>(t.weights) + panel * panel_bytes;
+    SliceTree<V> tree{t.scratch, int64_t{2} * kPanel};
+    for (int s = 0; s < t.slices; ++s) {
+      int8_panel_pair<V, kFormat>(step, static_cast<const uint8_t*>(t.x) + s * step * kInt8RowBytes,
+                                  w + s * step * group_block(kFormat), panel_bytes, tree.next());
+      tree.done(s);
+    }
+    const float* sums = tree.root();
+    write_panel<V>(t, panel, 0, 1, sums);
+    write_panel<V>(t, panel + 1, 0, 1, sums + kPanel);
+  }
+  return panel;
+}
+
 template <class V, int kFormat>
 void linear_groups(const LinearTask& t) {
-  linear_by_steps<V, IntegerGroups<V, kFormat>>(t);
+  LinearTask left = t;
+  if constexpr (kFormat == kI4 && V::kIntVectors == 2) {
+    if (t.rows == 1) left.panel_begin = linear_panel_pairs<V, kFormat>(t);
+  }
+  linear_by_steps<V, IntegerGroups<V, kFormat>>(left);
 }
 
 // One group of one row: scale = largest / 127, bytes rounded to nearest even. A NaN makes the scale NaN, so
