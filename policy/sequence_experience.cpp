@@ -60,6 +60,7 @@ SequenceExperience observe(SequenceExperience e, const RoundOutcome& outcome) {
 
 void set_setting(ExitFeatures& features, const RoundSetting& setting, const SequenceExperience& experience) {
   const auto log2_of = [](std::int32_t n) { return std::log2(static_cast<float>(std::max(n, 1))); };
+  features = {};
   features.set(Feature::trailing, experience.trailing());
   features.set(Feature::log2_batch_rows, log2_of(setting.batch_rows));
   features.set(Feature::log2_context, log2_of(setting.context));

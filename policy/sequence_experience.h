@@ -55,8 +55,8 @@ inline constexpr float kRecentDecay = 0.9F, kShadowDecay = 0.95F;
 
 [[nodiscard]] SequenceExperience observe(SequenceExperience before, const RoundOutcome& outcome);
 
-// The features that need no distribution. context: KV slots before the round; batch_rows: sequences that
-// decode in this step.
+// A round's start: the features that need no distribution; all others are 0, whatever `features` held.
+// context: KV slots before the round; batch_rows: sequences that decode in this step.
 struct RoundSetting {
   std::int32_t context = 1, batch_rows = 1;
   float temperature = 0;

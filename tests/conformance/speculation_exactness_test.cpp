@@ -283,6 +283,7 @@ TEST(Speculation, WithTheGuardAndALogOfWhatWasDecided) {
       ++rounds;
       ASSERT_FALSE(round.decisions.empty());
       EXPECT_EQ(round.decisions.front().kind, policy::DecisionKind::round_start);
+      EXPECT_EQ(round.decisions.front().features[policy::Feature::top1_probability], 0) << "of another round";
       EXPECT_EQ(round.accepted, round.tokens - 1);
       EXPECT_LE(round.accepted, round.drafted);
       for (const policy::LoggedDecision& decision : round.decisions) {

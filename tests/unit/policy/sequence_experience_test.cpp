@@ -38,6 +38,20 @@ TEST(SequenceExperience, PlainStepsLeaveTheRecordOfDraftsAlone) {
 }
 
 // DEL: counts of matches and misses decay by omega = 0.95 per round.
+TEST(SequenceExperience, ARoundStartsWithoutTheReadingsOfTheOneBefore) {
+  const SequenceExperience e;
+  ExitFeatures fresh, used;
+  set_setting(fresh, {40, 2, 0.6F}, e);
+  ProbeReading reading;
+  reading.entropy = 2;
+  reading.top1_probability = 0.5F;
+  set_probe(used, reading);
+  set_place(used, {1, 4, 12, 3, 0.25F}, e);
+  set_setting(used, {40, 2, 0.6F}, e);
+  for (std::size_t i = 0; i < kFeatureCount; ++i)
+    EXPECT_EQ(used[static_cast<Feature>(i)], fresh[static_cast<Feature>(i)]) << kFeatureNames[i];
+}
+
 TEST(SequenceExperience, ExitCountsDecayPerRound) {
   const std::vector<ExitObservation> round{
       {1, true, 0.8F}, {1, true, 0.6F}, {1, false, 0.3F}, {2, false, 0.1F}};
