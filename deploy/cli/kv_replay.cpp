@@ -41,8 +41,10 @@ std::vector<ReplayResult> all_policies(const std::vector<kvstore::AccessRecord>&
     results.push_back(kvstore::replay(records, policy, capacity, from));
     const kvstore::RankedCounts& c = policy.counts();
     std::printf("  learned: %llu evictions, %llu by the guard, %llu by the fallback, %llu late\n",
-                static_cast<unsigned long long>(c.evictions), static_cast<unsigned long long>(c.by_guard),
-                static_cast<unsigned long long>(c.by_fallback), static_cast<unsigned long long>(c.late));
+                static_cast<unsigned long long>(c.evictions()),
+                static_cast<unsigned long long>(c[kvstore::EvictedBy::guard]),
+                static_cast<unsigned long long>(c[kvstore::EvictedBy::fallback]),
+                static_cast<unsigned long long>(c[kvstore::RankerAnswer::late]));
   }
   return results;
 }

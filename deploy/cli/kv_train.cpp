@@ -82,8 +82,9 @@ int run_kv_train(const KvTrainOptions& o) {
       recent.saved_s, mark.saved_s, base.looked_s, 100 * o.capacity_share,
       static_cast<double>(footprint) / 1e9);
   std::printf("%s\n%.1f us per eviction of 16 candidates; the guard took %llu of %llu evictions\n", report,
-              microseconds_per_eviction(probe), static_cast<unsigned long long>(learned.counts().by_guard),
-              static_cast<unsigned long long>(learned.counts().evictions));
+              microseconds_per_eviction(probe),
+              static_cast<unsigned long long>(learned.counts()[kvstore::EvictedBy::guard]),
+              static_cast<unsigned long long>(learned.counts().evictions()));
   if (!(gain >= o.least_gain)) {
     std::fprintf(
         stderr,

@@ -26,46 +26,17 @@ RankedEviction::RankedEviction(RankedOptions options, const ReuseRanker& ranker,
       random_(options_.seed) {}
 
 void RankedEviction::count(EvictedBy by) {
-  ++counts_.evictions;
-  switch (by) {
-    case EvictedBy::ranker:
-      ++counts_.by_ranker;
-      break;
-    case EvictedBy::guard:
-      ++counts_.by_guard;
-      break;
-    case EvictedBy::fallback:
-      ++counts_.by_fallback;
-      break;
-  }
+  ++counts_.by[static_cast<std::size_t>(by)];
   if (options_.events.evicted) options_.events.evicted(by);
 }
 
 void RankedEviction::count(RankerAnswer answer) {
-  switch (answer) {
-    case RankerAnswer::taken:
-      break;
-    case RankerAnswer::agreed:
-      ++counts_.agreed;
-      break;
-    case RankerAnswer::differed:
-      ++counts_.differed;
-      break;
-    case RankerAnswer::late:
-      ++counts_.late;
-      break;
-    case RankerAnswer::none:
-      ++counts_.no_answer;
-      break;
-    case RankerAnswer::resting:
-      ++counts_.rested;
-      break;
-  }
+  ++counts_.answers[static_cast<std::size_t>(answer)];
   if (options_.events.answered) options_.events.answered(answer);
 }
 
 void RankedEviction::count(ShadowReturn what) {
-  ++(what == ShadowReturn::left ? counts_.left_returned : counts_.spared_used);
+  ++counts_.returns[static_cast<std::size_t>(what)];
   if (options_.events.returned) options_.events.returned(what);
 }
 

@@ -55,10 +55,18 @@ struct RankedOptions {
 };
 
 struct RankedCounts {
-  std::uint64_t evictions = 0, by_ranker = 0, by_guard = 0, by_fallback = 0;
-  std::uint64_t late = 0, no_answer = 0, rested = 0;
-  std::uint64_t asked = 0, agreed = 0, differed = 0;  // the ranker's choice was S3-FIFO's, too, or not
-  std::uint64_t left_returned = 0, spared_used = 0;   // ShadowReturn
+  std::array<std::uint64_t, 3> by{};       // evictions; index: EvictedBy
+  std::array<std::uint64_t, 6> answers{};  // index: RankerAnswer
+  std::array<std::uint64_t, 2> returns{};  // index: ShadowReturn
+  std::uint64_t asked = 0;
+  [[nodiscard]] std::uint64_t operator[](EvictedBy who) const { return by[static_cast<std::size_t>(who)]; }
+  [[nodiscard]] std::uint64_t operator[](RankerAnswer a) const {
+    return answers[static_cast<std::size_t>(a)];
+  }
+  [[nodiscard]] std::uint64_t operator[](ShadowReturn r) const {
+    return returns[static_cast<std::size_t>(r)];
+  }
+  [[nodiscard]] std::uint64_t evictions() const { return by[0] + by[1] + by[2]; }
 };
 
 class RankedEviction final : public EvictionPolicy {

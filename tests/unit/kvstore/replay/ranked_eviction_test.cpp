@@ -60,7 +60,7 @@ TEST(RankedEviction, TheLeastWorthLeaves) {
   policy.insert(key_of(3), facts(0.5), 0);  // 0.5 s / 10 s
   EXPECT_EQ(policy.evict(1), key_of(2));
   EXPECT_EQ(policy.evict(1), key_of(3));
-  EXPECT_EQ(policy.counts().by_ranker, 2U);
+  EXPECT_EQ(policy.counts()[EvictedBy::ranker], 2U);
 }
 
 TEST(RankedEviction, FeaturesAreTheSixInOrder) {
@@ -88,9 +88,9 @@ TEST(RankedEviction, AShadowChangesNothingAndIsCounted) {
       ASSERT_EQ(shadow.evict(i), expected);
     }
   }
-  EXPECT_EQ(shadow.counts().by_ranker, 0U);
+  EXPECT_EQ(shadow.counts()[EvictedBy::ranker], 0U);
   EXPECT_GT(shadow.counts().asked, 100U);
-  EXPECT_EQ(shadow.counts().by_fallback, shadow.counts().evictions);
+  EXPECT_EQ(shadow.counts()[EvictedBy::fallback], shadow.counts().evictions());
 }
 
 TEST(RankedEviction, AShadowTellsWhoseChoiceWasMissed) {
@@ -114,7 +114,7 @@ TEST(RankedEviction, AShadowTellsWhoseChoiceWasMissed) {
   EXPECT_EQ(std::pair(left, spared), std::pair(0, 1));
   policy.insert(key_of(1), facts(1), 4);  // S3-FIFO's choice comes back
   EXPECT_EQ(std::pair(left, spared), std::pair(1, 1));
-  EXPECT_EQ(policy.counts().left_returned, 1U);
+  EXPECT_EQ(policy.counts()[ShadowReturn::left], 1U);
 }
 
 TEST(RankedEviction, ALateRankerRestsAndComesBack) {
@@ -123,13 +123,13 @@ TEST(RankedEviction, ALateRankerRestsAndComesBack) {
   f.ranker.took_us = 600;
   for (int i = 0; i < 40; ++i) policy.insert(key_of(i), facts(), i);
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(policy.evict(50).has_value());
-  EXPECT_EQ(policy.counts().late, 3U);
+  EXPECT_EQ(policy.counts()[RankerAnswer::late], 3U);
   f.ranker.took_us = 1;
   for (int i = 0; i < 10; ++i) EXPECT_TRUE(policy.evict(50).has_value());
   EXPECT_EQ(f.ranker.asked, 3) << "it rests";
   EXPECT_TRUE(policy.evict(50).has_value());
   EXPECT_EQ(f.ranker.asked, 4);
-  EXPECT_EQ(policy.counts().by_ranker, 1U);
+  EXPECT_EQ(policy.counts()[EvictedBy::ranker], 1U);
 }
 
 TEST(RankedEviction, NoAnswerOrNonsenseIsTheFallback) {
@@ -139,15 +139,15 @@ TEST(RankedEviction, NoAnswerOrNonsenseIsTheFallback) {
     f.ranker.answer = [&](const ReuseFeatures&) { return nonsense; };
     for (int i = 0; i < 5; ++i) policy.insert(key_of(i), facts(), i);
     EXPECT_EQ(policy.evict(9), key_of(0));
-    EXPECT_EQ(policy.counts().no_answer, 1U);
-    EXPECT_EQ(policy.counts().by_fallback, 1U);
+    EXPECT_EQ(policy.counts()[RankerAnswer::none], 1U);
+    EXPECT_EQ(policy.counts()[EvictedBy::fallback], 1U);
   }
   Fixture f;
   auto policy = f.policy();
   f.ranker.silent = true;
   policy.insert(key_of(1), facts(), 0);
   EXPECT_EQ(policy.evict(1), key_of(1));
-  EXPECT_EQ(policy.counts().no_answer, 1U);
+  EXPECT_EQ(policy.counts()[RankerAnswer::none], 1U);
   EXPECT_FALSE(policy.evict(1).has_value());
 }
 
@@ -171,7 +171,7 @@ TEST(RankedEviction, TheGuardLimitsWhatABadRankerCosts) {
   const ReplayResult bad = replay(records, policy, capacity);
   auto s3fifo = make_eviction("s3fifo", capacity);
   const ReplayResult good = replay(records, *s3fifo, capacity);
-  EXPECT_GT(policy.counts().by_guard, 0U);
+  EXPECT_GT(policy.counts()[EvictedBy::guard], 0U);
   EXPECT_GT(bad.saved_s, 0.6 * good.saved_s);
 }
 
