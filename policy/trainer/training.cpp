@@ -54,6 +54,18 @@ void raise_to(Lambda& lambda, std::span<const Trajectory> rounds, const ExitPoli
   }
 }
 
+bool well_known(const OffPolicyEstimate& e) {
+  return e.effective_samples >= kLeastEffectiveSamples && e.coverage >= kLeastCoverage;
+}
+
+std::string too_little_known() {
+  char text[120];
+  (void)std::snprintf(text, sizeof text,
+                      "too few effective samples, %.0f and a coverage of %.1f are needed: ",
+                      kLeastEffectiveSamples, kLeastCoverage);
+  return text;
+}
+
 // The rule of export. The baseline is chosen on `seen` and judged where the policy is: the best of many noisy
 // estimates flatters itself.
 Result<void> judge(std::span<const Trajectory> seen, std::span<const Trajectory> held_out,
@@ -67,15 +79,12 @@ Result<void> judge(std::span<const Trajectory> seen, std::span<const Trajectory>
                                  : make_off_policy();
   report.baseline.estimate = estimate(held_out, *baseline, model.layers, model.exits);
   report.summary = words(report);
-  const bool known =
-      report.learned.effective_samples >= kLeastEffectiveSamples && report.learned.coverage >= kLeastCoverage;
+  const bool known = well_known(report.learned);
   const bool better = report.learned.us_per_token < report.baseline.estimate.us_per_token;
   if (!known || !better)
     return monitoring::fail(
         Errc::not_better,
-        (known ? std::string("not better than the best static setting: ")
-               : std::string("too few effective samples, 200 and a coverage of 0.8 are needed: ")) +
-            report.summary);
+        (known ? "not better than the best static setting: " : too_little_known()) + report.summary);
   file.provenance += (file.provenance.empty() ? "" : "; ") + report.summary;
   return {};
 }
@@ -103,10 +112,6 @@ std::vector<Trajectory> of_bucket(const std::vector<Trajectory>& rounds, std::si
   std::ranges::copy_if(rounds, std::back_inserter(some),
                        [&](const Trajectory& round) { return batch_bucket(round.batch_rows) == bucket; });
   return some;
-}
-
-bool well_known(const OffPolicyEstimate& e) {
-  return e.effective_samples >= kLeastEffectiveSamples && e.coverage >= kLeastCoverage;
 }
 
 // Batch size by batch size against the best static setting there.
@@ -141,10 +146,7 @@ Result<void> judge_beside(const Halves& logs, const Halves& around_statics, Poli
     words += text;
   }
   report.summary = words + " mean ratio " + std::to_string(ratios / std::max(sizes, 1));
-  if (!known)
-    return monitoring::fail(
-        Errc::not_better,
-        "too few effective samples, 200 and a coverage of 0.8 are needed: " + report.summary);
+  if (!known) return monitoring::fail(Errc::not_better, too_little_known() + report.summary);
   if (!(ratios < sizes))
     return monitoring::fail(Errc::not_better, "not better than static settings: " + report.summary);
   file.provenance += (file.provenance.empty() ? "" : "; ") + report.summary;
