@@ -12,7 +12,7 @@ void add_speculation(CLI::App& app, WorkerConfig& c) {
   app.add_option(
       "--speculation", c.speculation,
       "Who drafts: auto (exit_policy.* beside the model), off, static:E,K (K drafts from layer E), "
-      "threshold:E,K,T, file:PATH");
+      "threshold:E,K,T, del, file:PATH");
   app.add_option("--policy-file", c.policy_file,
                  "Policy file that decides instead of --speculation once it is there and fits the model");
   app.add_flag("--speculation-guard,!--no-speculation-guard", c.speculation_guard,

@@ -166,8 +166,10 @@ class Supervisor {
       if (service->output_fd() >= 0) polled.push_back({service->output_fd(), POLLIN, 0});
     }
     const bool soon = !ready_ && soon_asks_ > 0 && all_listen();
-    if (soon) --soon_asks_;
-    if (soon) next_ask_ = {};
+    if (soon) {
+      --soon_asks_;
+      next_ask_ = {};
+    }
     (void)poll(polled.data(), polled.size(), static_cast<int>((soon ? kAskSoon : kTick).count()));
   }
 

@@ -62,7 +62,8 @@ void add_store_flags(CLI::App& command, UpOptions& o) {
 
 void add_speculation_flags(CLI::App& command, UpOptions& o) {
   command.add_option("--speculation", o.speculation,
-                     "Who drafts: auto, off, static:E,K (K drafts from layer E), threshold:E,K,T, file:PATH");
+                     "Who drafts: auto, off, static:E,K (K drafts from layer E), threshold:E,K,T, "
+                     "del, file:PATH");
   command
       .add_option("--draft-ranks", o.draft_ranks,
                   "1: rank 0 drafts alone, without collectives; 0: all ranks draft")
@@ -172,13 +173,13 @@ std::string find_conflict(const UpOptions& o) {
   if (o.host.empty()) return "--host is empty";
   if (o.explore > 0 && o.experience.empty())
     return "--explore " + share(o.explore) + ": without --experience nothing is logged";
+  const bool bounded_tier = o.kv_memory_bytes > 0 || (!o.kv_disk.empty() && o.kv_disk_bytes > 0);
   if (!o.kv_access_log.empty()) {
-    if (o.kv_memory_bytes <= 0 && (o.kv_disk.empty() || o.kv_disk_bytes <= 0) && o.kv_redis.empty())
-      return "--kv-access-log " + o.kv_access_log + ": no tier is on";
+    if (!bounded_tier && o.kv_redis.empty()) return "--kv-access-log " + o.kv_access_log + ": no tier is on";
     if (o.workers > 1 && !o.kv_access_log.ends_with('/') && !std::filesystem::is_directory(o.kv_access_log))
       return "--kv-access-log " + o.kv_access_log + " is one file: several workers need a directory";
   }
-  if (!o.kv_ranker.empty() && o.kv_memory_bytes <= 0 && (o.kv_disk.empty() || o.kv_disk_bytes <= 0))
+  if (!o.kv_ranker.empty() && !bounded_tier)
     return "--kv-ranker " + o.kv_ranker + ": neither memory nor disk is on";
   const int last_admin = o.admin_port + o.workers;
   if (o.port != 0 && o.admin_port != 0 && o.port >= o.admin_port && o.port <= last_admin) {

@@ -32,7 +32,7 @@ struct UpOptions {
   int max_model_len = 0;                 // tokens; 0 = the model's own
   int max_seqs = 64;
   int step_tokens = 0;               // rows of a step; 0 = the worker chooses
-  std::string speculation = "auto";  // off | static:E,K | threshold:E,K,T
+  std::string speculation = "auto";  // off | static:E,K | threshold:E,K,T | del | file:PATH
   int draft_ranks = 0;
   std::string exits;       // candidate layers, "2,4,6"; "" = the worker chooses
   bool guard = true;       // drafting stops where it loses time
