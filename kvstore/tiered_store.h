@@ -60,6 +60,7 @@ class TieredStore {
 
   void learn_cost(double first_s, double growth_s) const;  // RecomputeCost::set
   void publish() const;                                    // sizes and states into the metrics
+  [[nodiscard]] std::size_t load_batch() const { return options_.load_batch; }
   [[nodiscard]] bool has(TierKind kind) const { return of(kind) != nullptr; }
   [[nodiscard]] const Tier* of(TierKind kind) const;
   void close(std::chrono::milliseconds patience);  // stores what waits, within patience

@@ -264,7 +264,7 @@ void PrefixFetcher::tell_late(const Entry& e, const BlockPoll& poll) {
   const kvstore::TierShare& share = e.shares[e.last_tier];
   const std::uint64_t came = share.blocks * mover_.payload_bytes();
   const std::uint64_t missing = (e.pages - poll.leading) * mover_.payload_bytes() * options_.local_kv_heads;
-  const auto batch = static_cast<double>(kvstore::TieredStoreOptions{}.load_batch * mover_.payload_bytes());
+  const auto batch = static_cast<double>(store_.load_batch() * mover_.payload_bytes());
   const auto whole = static_cast<double>(came + missing);
   const double whole_s =
       came == 0 ? e.waited_s * whole / batch : share.seconds * whole / static_cast<double>(came);

@@ -337,9 +337,11 @@ void RoundDirector::close(const Sequence& sequence, const DraftedRound& round,
   // Only drafts up to the first that fell are comparable with the model's own token at their place.
   rounds.observations.resize(std::min(rounds.observations.size(), std::min(drafted, accepted + 1)));
   for (std::size_t i = 0; i < rounds.observations.size(); ++i) rounds.observations[i].matched = i < accepted;
-  std::vector<std::int32_t> own;
-  for (const SampledRow& row : own_tokens) own.push_back(row.token);
-  observe_shadows(rounds, own, std::min(stand, std::max<std::size_t>(drafted, 1)));
+  if (!rounds.shadows.empty()) {
+    std::vector<std::int32_t> own;
+    for (const SampledRow& row : own_tokens) own.push_back(row.token);
+    observe_shadows(rounds, own, std::min(stand, std::max<std::size_t>(drafted, 1)));
+  }
   std::vector<float> top1;
   policy::RoundOutcome outcome;
   outcome.drafted = static_cast<std::int32_t>(drafted);
