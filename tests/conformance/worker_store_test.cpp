@@ -53,6 +53,13 @@ TEST_P(FromMemory, EveryTurnReturnsTheSameBits) {
 }
 INSTANTIATE_TEST_SUITE_P(Ranks, FromMemory, ::testing::Values(1, 2, 4));
 
+std::vector<std::filesystem::path> block_files(const ScratchDirectory& disk) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& file : std::filesystem::recursive_directory_iterator(disk.path() + "/v1/blocks"))
+    if (file.is_regular_file()) files.push_back(file.path());
+  return files;
+}
+
 TEST(WorkerStore, TurnsOverDiskSurviveRestartsAndOtherRankCounts) {
   const ScratchDirectory disk;
   HarnessOptions options = small_pool();
@@ -126,9 +133,9 @@ TEST(WorkerStore, T2_DamagedBlocksAreMissesNeverWrongAnswers) {
   int damage = 0;
   const Chat c = chat(3, worker, [&] {
     worker.reset();
-    for (const auto& file : std::filesystem::recursive_directory_iterator(disk.path() + "/v1/blocks")) {
-      if (!file.is_regular_file() || ++damage % 3 != 0) continue;
-      std::fstream bytes(file.path(), std::ios::in | std::ios::out | std::ios::binary);
+    for (const auto& file : block_files(disk)) {
+      if (++damage % 3 != 0) continue;
+      std::fstream bytes(file, std::ios::in | std::ios::out | std::ios::binary);
       bytes.seekp(200 + 977 * (damage % 40));
       bytes.put('\x5A');
     }
@@ -210,10 +217,9 @@ TEST(WorkerStore, T11_RanksThatFindDifferentBlocksAgree) {
   int seen = 0;
   const Chat c = chat(5, worker, [&] {
     worker.reset();
-    for (const auto& file : std::filesystem::recursive_directory_iterator(disk.path() + "/v1/blocks")) {
-      if (!file.is_regular_file()) continue;
-      const bool head_one = file.path().string().ends_with("-1.kvb");
-      if (++seen % (head_one ? 5 : 11) == 0) std::filesystem::remove(file.path());
+    for (const auto& file : block_files(disk)) {
+      const bool head_one = file.string().ends_with("-1.kvb");
+      if (++seen % (head_one ? 5 : 11) == 0) std::filesystem::remove(file);
     }
     worker = std::make_unique<WorkerHarness>(options);
   });
