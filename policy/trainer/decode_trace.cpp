@@ -45,7 +45,7 @@ bool get_answer(ByteReader& in, const DecodeTrace& trace, const TraceLimits& lim
   answer.temperature = in.get<float>();
   answer.prompt_tokens = in.get<std::int32_t>();
   const std::size_t tokens = in.get<std::uint32_t>();
-  if (!in.ok() || tokens > limits.tokens) return false;
+  if (!in.ok() || tokens < kLeastAnswerTokens || tokens > limits.tokens) return false;
   answer.tokens = in.get_vector<std::int32_t>(tokens);
   answer.target_top1 = in.get_vector<float>(tokens);
   answer.target_margin = in.get_vector<float>(tokens);

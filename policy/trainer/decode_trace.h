@@ -38,7 +38,7 @@ struct AnswerTrace {
   Split split = Split::train;
   float temperature = 0;
   std::int32_t prompt_tokens = 0;
-  std::vector<std::int32_t> tokens;
+  std::vector<std::int32_t> tokens;               // at least kLeastAnswerTokens
   std::vector<float> target_top1, target_margin;  // (tokens) of the model's own distribution
   std::vector<ExitTrace> exits;
 };
@@ -49,6 +49,8 @@ struct DecodeTrace {
   std::string fingerprint;  // of the model that answered
   std::vector<AnswerTrace> answers;
 };
+
+inline constexpr std::uint32_t kLeastAnswerTokens = 2;  // the prompt's own step gives one, rounds the rest
 
 struct TraceLimits {
   std::uint32_t answers = 1 << 16, tokens = 1 << 14, layers = 4096, name_bytes = 256;

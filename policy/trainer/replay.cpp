@@ -200,25 +200,21 @@ ReplayResult replay(const DecodeTrace& trace, std::span<const AnswerTrace* const
   const auto slots = static_cast<std::size_t>(options.batch);
   std::size_t next = 0;
   const std::size_t wanted = slots == 1 ? answers.size() : std::max(answers.size(), 2 * slots);
-  const auto fresh = [&] {
+  const auto fresh = [&](std::size_t ahead) {
+    const AnswerTrace& answer = *answers[next % answers.size()];
     Runner r;
-    r.walk.trace = &trace;
-    r.walk.answer = answers[next % answers.size()];
+    r.walk = RoundWalk::enter(trace, answer,
+                              1 + static_cast<std::int32_t>(ahead % ((answer.tokens.size() + 1) / 2)));
     r.id = (options.seed << 24U) + next++;  // one replay's sequences are not another's
     return r;
   };
   std::vector<Runner> runners;
-  while (runners.size() < slots) {
-    runners.push_back(fresh());
-    // Batches start at different places of their answers, as those of a server do.
-    if (slots > 1)
-      runners.back().walk.at =
-          static_cast<std::int32_t>(runners.size() * 7 % (runners.back().walk.answer->tokens.size() / 2));
-  }
+  // Batches start at different places of their answers, as those of a server do.
+  while (runners.size() < slots) runners.push_back(fresh(slots > 1 ? (runners.size() + 1) * 7 : 0));
   while (!runners.empty()) {
     run.step(runners);
     for (Runner& r : runners)
-      if (r.walk.left() <= 0) r = next < wanted ? fresh() : Runner{};
+      if (r.walk.left() <= 0) r = next < wanted ? fresh(0) : Runner{};
     if (std::ranges::any_of(runners, [](const Runner& r) { return r.walk.answer == nullptr; })) break;
   }
   return run.result;
@@ -232,9 +228,7 @@ ReplayResult replay_together(const DecodeTrace& trace, std::span<const ReplaySta
   std::vector<Runner> runners;
   for (const ReplayStart& start : starts) {
     Runner& r = runners.emplace_back();
-    r.walk.trace = &trace;
-    r.walk.answer = start.answer;
-    r.walk.at = start.at;
+    r.walk = RoundWalk::enter(trace, *start.answer, start.at);
     r.id = runners.size();
   }
   while (std::ranges::all_of(runners, [](const Runner& r) { return r.walk.left() > 0; })) run.step(runners);
@@ -256,8 +250,8 @@ double best_answer_us(const DecodeTrace& trace, const AnswerTrace& answer, const
                       std::int32_t max_draft) {
   const auto n = static_cast<std::int32_t>(answer.tokens.size());
   std::vector<double> best(static_cast<std::size_t>(n) + 1, 0.0);  // from position i to the end
-  for (std::int32_t i = n - 1; i >= 0; --i) {
-    const double context = answer.prompt_tokens + i;
+  for (std::int32_t i = n - 1; i >= 1; --i) {                      // the prompt's own step gave the first
+    const double context = answer.prompt_tokens + i - 1;
     double least = costs.pass_us() + trace.layers * costs.layer_us(1, context) + costs.head_us(1) +
                    costs.probe_us() + best[static_cast<std::size_t>(i + 1)];
     for (std::size_t e = 0; e < trace.exits.size(); ++e) {
@@ -270,7 +264,7 @@ double best_answer_us(const DecodeTrace& trace, const AnswerTrace& answer, const
     }
     best[static_cast<std::size_t>(i)] = least;
   }
-  return best[0];
+  return best[1];
 }
 
 }  // namespace
@@ -280,7 +274,7 @@ ReplayResult oracle(const DecodeTrace& trace, std::span<const AnswerTrace* const
   ReplayResult result;
   for (const AnswerTrace* answer : answers) {
     result.us += best_answer_us(trace, *answer, costs, std::min(max_draft, trace.max_draft));
-    result.tokens += static_cast<double>(answer->tokens.size());
+    result.tokens += static_cast<double>(answer->tokens.size() - 1);
   }
   return result;
 }

@@ -86,7 +86,7 @@ std::vector<double> costs_to_go(const std::vector<SequenceExperience>& known, co
                                 const Rollout& rollout) {
   const std::size_t n = first.answer->tokens.size();
   std::vector<double> to_go(n + 1, 0.0);
-  for (std::size_t i = n; i-- > 0;) {
+  for (std::size_t i = n - 1; i >= 1; --i) {
     RoundWalk walk = first;
     walk.at = static_cast<std::int32_t>(i);
     walk.experience = known[i];
@@ -134,16 +134,14 @@ void add_rollouts(const RolloutSetting& setting, const AnswerTrace& answer, Roll
   const Rollout rollout(setting.policy, charged, setting.options.max_draft);
   const double foresight = setting.options.foresight;
   const std::size_t n = answer.tokens.size();
-  RoundWalk first;
-  first.trace = &setting.trace;
-  first.answer = &answer;
+  RoundWalk first = RoundWalk::enter(setting.trace, answer, 1);
   first.batch_rows = setting.field.batch();
   std::vector<SequenceExperience> known(n);
   std::vector<Passed> passed = explore_answer(setting, charged, first, known);
   const std::vector<double> to_go = costs_to_go(known, first, rollout);
-  totals.tokens += static_cast<double>(n);
-  totals.us += to_go[0];
-  const double lambda = static_cast<double>(n) / to_go[0];
+  totals.tokens += static_cast<double>(n - 1);
+  totals.us += to_go[1];
+  const double lambda = static_cast<double>(n - 1) / to_go[1];
   std::vector<float> in(set.inputs);
   std::vector<std::uint8_t> legal(set.outputs);
   for (Passed& decision : passed) {

@@ -7,6 +7,20 @@
 
 namespace leadline::policy {
 
+RoundWalk RoundWalk::enter(const DecodeTrace& trace, const AnswerTrace& answer, std::int32_t at) {
+  LEADLINE_CHECK(at >= 1 && static_cast<std::size_t>(at) <= answer.tokens.size(), "a place in the answer");
+  RoundWalk walk;
+  walk.trace = &trace;
+  walk.answer = &answer;
+  walk.at = at;
+  const auto last = static_cast<std::size_t>(at - 1);
+  RoundOutcome plain;
+  plain.target_top1 = std::span(answer.target_top1).subspan(last, 1);
+  plain.last_target_margin = answer.target_margin[last];
+  walk.experience = observe(walk.experience, plain);
+  return walk;
+}
+
 std::size_t RoundWalk::index_of(std::int32_t exit) const {
   const auto found = std::ranges::find(trace->exits, exit);
   LEADLINE_CHECK(found != trace->exits.end(), "an exit that was recorded");

@@ -3,6 +3,7 @@
 // a decision, what a decision leads to. Not a policy, not time (replay and rollout charge it). A value that
 // can be copied, so that every action of a decision can be tried. Thread: any.
 //
+// A sequence enters with the prompt's own step behind it: that step gave the first token, no round did.
 // A round: begin(action), then while `open`: start_pass(), one or more stages up to `target` (reach()), and
 // where asks() is true after one, decided(action); then settle().
 
@@ -20,7 +21,7 @@ struct RoundEnd {
 struct RoundWalk {
   const DecodeTrace* trace = nullptr;
   const AnswerTrace* answer = nullptr;
-  std::int32_t at = 0;  // tokens committed
+  std::int32_t at = 1;  // tokens committed, the prompt's own among them
   SequenceExperience experience;
   std::int32_t batch_rows = 1;
   // of the round at hand
@@ -32,7 +33,11 @@ struct RoundWalk {
   float chain = 1;
 
   [[nodiscard]] std::int32_t left() const { return static_cast<std::int32_t>(answer->tokens.size()) - at; }
-  [[nodiscard]] double context() const { return answer->prompt_tokens + at; }
+  // KV slots before the round: the latest token has none yet.
+  [[nodiscard]] double context() const { return answer->prompt_tokens + at - 1; }
+
+  // Stands at `at` >= 1 tokens, having seen the plain step that gave the last of them and nothing before.
+  static RoundWalk enter(const DecodeTrace& trace, const AnswerTrace& answer, std::int32_t at);
 
   // What a policy sees before the round, and at the probe of the stage that was reached.
   [[nodiscard]] DecisionPoint start_point(std::int32_t most_drafts) const;

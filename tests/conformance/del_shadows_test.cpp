@@ -1,5 +1,6 @@
-// DEL in the engine: what it counts of every exit is what the replay counts on the same recorded answers, to
-// the bit, and so it decides the same; its answers are those of plain decoding. (issue 5, seed_methods 4.2)
+// DEL in the engine: what it counts of every exit and is shown at a round's start is what the replay counts
+// and shows on the same recorded answers, to the bit, and so it decides the same; its answers are those of
+// plain decoding. (issue 5, seed_methods 4.2)
 
 #include <gtest/gtest.h>
 
@@ -23,6 +24,7 @@ const std::vector<std::int32_t> kExits{1, 2, 3, 4, 5, 6, 8};
 
 struct Seen {  // at a round's start
   std::vector<policy::ExitRecord> records;
+  policy::ExitFeatures features;
   policy::Action action;
 };
 
@@ -34,8 +36,9 @@ class WatchedDel final : public policy::ExitPolicy {
     if (point.kind == policy::DecisionKind::round_start && point.max_draft > 0) {
       const auto& all = point.experience->exits;
       const std::lock_guard lock(mutex_);
-      seen_.push_back(
-          {{all.begin(), all.begin() + static_cast<std::ptrdiff_t>(kExits.size())}, wanted.mode()});
+      seen_.push_back({{all.begin(), all.begin() + static_cast<std::ptrdiff_t>(kExits.size())},
+                       point.features,
+                       wanted.mode()});
     }
     return wanted;
   }
@@ -57,6 +60,11 @@ void expect_equal(const std::vector<Seen>& engine, const std::vector<Seen>& repl
   for (std::size_t round = 0; round < engine.size(); ++round) {
     SCOPED_TRACE("round " + std::to_string(round));
     EXPECT_EQ(engine[round].action, replayed[round].action);
+    for (std::size_t f = 0; f < policy::kFeatureCount; ++f) {
+      const auto feature = static_cast<policy::Feature>(f);
+      EXPECT_EQ(engine[round].features[feature], replayed[round].features[feature])
+          << policy::kFeatureNames[f];
+    }
     for (std::size_t e = 0; e < kExits.size(); ++e) {
       const policy::ExitRecord &a = engine[round].records[e], &b = replayed[round].records[e];
       EXPECT_TRUE(a.match == b.match && a.miss == b.miss && a.match_confidence == b.match_confidence &&

@@ -27,9 +27,11 @@ TEST(DecodeTrace, RoundTripsAndRefusesDamage) {
     EXPECT_FALSE(load_trace(path)) << "cut at " << cut;
   }
   DecodeTrace broken = trace;
-  broken.answers[0].exits[0].branch[2] = 99;  // a branch that is not there
+  broken.answers[0].exits[0].branch[3] = 99;  // a branch that is not there
   ASSERT_TRUE(save_trace(broken, path));
   EXPECT_FALSE(load_trace(path));
+  ASSERT_TRUE(save_trace(trace_of({"1", ""}), path));
+  EXPECT_FALSE(load_trace(path)) << "an answer without a token of a round";
   std::remove(path.c_str());
 }
 

@@ -9,8 +9,9 @@
 
 namespace leadline::policy {
 
-// One answer per pattern; '1' a draft of exit 2 (of 10 layers) that matches, '0' one that does not. Exit 6
-// always matches. Top-1 probabilities: 0.9 where exit 2 matches, 0.2 where not and on wrong prefixes.
+// One answer per pattern, after a token that the prompt's own step gave; '1' a draft of exit 2 (of 10 layers)
+// that matches, '0' one that does not. Exit 6 always matches. Top-1 probabilities: 0.9 where exit 2 matches,
+// 0.2 where not and on wrong prefixes.
 inline DecodeTrace trace_of(const std::vector<std::string>& patterns, std::int32_t max_draft = 4) {
   DecodeTrace trace;
   trace.layers = 10;
@@ -22,7 +23,7 @@ inline DecodeTrace trace_of(const std::vector<std::string>& patterns, std::int32
     answer.task = "made";
     answer.prompt_tokens = 100;
     answer.exits.resize(2);
-    for (const char c : pattern) {
+    for (const char c : "1" + pattern) {
       answer.tokens.push_back(7);
       answer.target_top1.push_back(0.95F);
       answer.target_margin.push_back(3);
