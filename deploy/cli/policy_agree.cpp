@@ -63,14 +63,19 @@ Run run_of(const nlohmann::json& line, const ReplayInputs& in, int max_draft, st
   for (std::size_t i = 0; i < line.at("prompts").size(); ++i) {
     const auto index = line["prompts"][i].get<std::size_t>();
     const int begin = line.at("begin").at(i).get<int>();
-    if (index >= recorded.size() || begin < 0 || begin >= static_cast<int>(recorded[index]->tokens.size())) {
-      error = "prompt " + std::to_string(index) + " from token " + std::to_string(begin) +
-              " is not in the traces";
+    if (index >= recorded.size()) {
+      error = "prompt " + std::to_string(index) + " is not in the traces";
       return run;
     }
-    starts.push_back({recorded[index], begin});
     tokens += line.at("end").at(i).get<int>() - begin;
     const auto answered = line.at("tokens").at(i).get<std::vector<std::int32_t>>();
+    const auto given = static_cast<int>(std::min(answered.size(), recorded[index]->tokens.size()));
+    if (begin < 1 || begin >= given) {
+      error = "begin " + std::to_string(begin) + " of prompt " + std::to_string(index) +
+              " is not within its tokens, " + std::to_string(given);
+      return run;
+    }
+    starts.push_back({recorded[index], begin, given});
     run.as_recorded &= answered.size() <= recorded[index]->tokens.size() &&
                        std::equal(answered.begin(), answered.end(), recorded[index]->tokens.begin());
   }

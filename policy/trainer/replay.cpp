@@ -228,7 +228,7 @@ ReplayResult replay_together(const DecodeTrace& trace, std::span<const ReplaySta
   std::vector<Runner> runners;
   for (const ReplayStart& start : starts) {
     Runner& r = runners.emplace_back();
-    r.walk = RoundWalk::enter(trace, *start.answer, start.at);
+    r.walk = RoundWalk::enter(trace, *start.answer, start.at, start.end);
     r.id = runners.size();
   }
   while (std::ranges::all_of(runners, [](const Runner& r) { return r.walk.left() > 0; })) run.step(runners);

@@ -54,7 +54,8 @@ struct ReplayResult {
 
 struct ReplayStart {
   const AnswerTrace* answer = nullptr;
-  std::int32_t at = 1;  // tokens that it has, at least 1
+  std::int32_t at = 1;   // tokens that it has, at least 1
+  std::int32_t end = 0;  // tokens that it was given; 0: all of the record
 };
 // Sequences beside each other from where they are to the step in which the first one ends: what a stretch of
 // a real run is compared with. REQUIRES: at least one, each with a token left.

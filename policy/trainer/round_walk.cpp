@@ -7,12 +7,15 @@
 
 namespace leadline::policy {
 
-RoundWalk RoundWalk::enter(const DecodeTrace& trace, const AnswerTrace& answer, std::int32_t at) {
-  LEADLINE_CHECK(at >= 1 && static_cast<std::size_t>(at) <= answer.tokens.size(), "a place in the answer");
+RoundWalk RoundWalk::enter(const DecodeTrace& trace, const AnswerTrace& answer, std::int32_t at,
+                           std::int32_t end) {
+  const auto recorded = static_cast<std::int32_t>(answer.tokens.size());
+  LEADLINE_CHECK(at >= 1 && at <= recorded && end <= recorded, "a stretch of the answer");
   RoundWalk walk;
   walk.trace = &trace;
   walk.answer = &answer;
   walk.at = at;
+  walk.end = end > 0 ? end : recorded;
   const auto last = static_cast<std::size_t>(at - 1);
   RoundOutcome plain;
   plain.target_top1 = std::span(answer.target_top1).subspan(last, 1);

@@ -21,7 +21,8 @@ struct RoundEnd {
 struct RoundWalk {
   const DecodeTrace* trace = nullptr;
   const AnswerTrace* answer = nullptr;
-  std::int32_t at = 1;  // tokens committed, the prompt's own among them
+  std::int32_t end = 0;  // tokens at which the answer ends, at most those recorded
+  std::int32_t at = 1;   // tokens committed, the prompt's own among them
   SequenceExperience experience;
   std::int32_t batch_rows = 1;
   // of the round at hand
@@ -32,12 +33,14 @@ struct RoundWalk {
   bool climbing = false, last_pass = false;
   float chain = 1;
 
-  [[nodiscard]] std::int32_t left() const { return static_cast<std::int32_t>(answer->tokens.size()) - at; }
+  [[nodiscard]] std::int32_t left() const { return end - at; }
   // KV slots before the round: the latest token has none yet.
   [[nodiscard]] double context() const { return answer->prompt_tokens + at - 1; }
 
-  // Stands at `at` >= 1 tokens, having seen the plain step that gave the last of them and nothing before.
-  static RoundWalk enter(const DecodeTrace& trace, const AnswerTrace& answer, std::int32_t at);
+  // Of an answer to its recorded end, or to `end` tokens: stands at `at` >= 1 tokens, having seen the plain
+  // step that gave the last of them and nothing before.
+  static RoundWalk enter(const DecodeTrace& trace, const AnswerTrace& answer, std::int32_t at,
+                         std::int32_t end = 0);
 
   // What a policy sees before the round, and at the probe of the stage that was reached.
   [[nodiscard]] DecisionPoint start_point(std::int32_t most_drafts) const;

@@ -42,9 +42,9 @@ def put_policy(server, text):
             sys.exit(f"policy {text}: {answer.read()[:300]!r}")
 
 
-def answer(server, prompt, options, temperature, times):
+def answer(server, prompt, options, temperature, times, most):
     """Appends (seconds, tokens so far) of every event, and at last the tokens."""
-    body = {"model": server.model, "prompt": prompt[2], "max_tokens": options.tokens, "temperature": temperature, "seed": prompt[1],
+    body = {"model": server.model, "prompt": prompt[2], "max_tokens": most, "temperature": temperature, "seed": prompt[1],
             "ignore_eos": True, "return_token_ids": True,
             "speculation": {"mode": "auto" if options.guard else "learned", "max_draft": options.max_draft}}
     tokens = []
@@ -60,19 +60,28 @@ def tokens_at(times, moment):
     return max([count for when, count in times if when <= moment], default=0)
 
 
-def run_group(server, group, options, temperature):
+def all_at_once(server, group, options, temperature, most):
+    """Of each prompt (seconds, tokens so far), and its tokens."""
     all_times = [[] for _ in group]
-    threads = [threading.Thread(target=answer, args=(server, prompt, options, temperature, times))
+    threads = [threading.Thread(target=answer, args=(server, prompt, options, temperature, times, most))
                for prompt, times in zip(group, all_times)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     tokens = [times.pop() for times in all_times]
-    if any(len(each) != options.tokens for each in tokens):
-        sys.exit(f"answers of {[len(each) for each in tokens]} tokens instead of {options.tokens}")
+    if any(len(each) != most for each in tokens):
+        sys.exit(f"answers of {[len(each) for each in tokens]} tokens instead of {most}")
+    return all_times, tokens
+
+
+def run_group(server, group, options, temperature):
+    all_at_once(server, group, options, temperature, 1)  # prompts' KV is there then: all begin within a step or two
+    all_times, tokens = all_at_once(server, group, options, temperature, options.tokens)
     begin = max(times[0][0] for times in all_times)
     end = min(times[-1][0] for times in all_times)
+    if end <= begin:
+        sys.exit(f"--tokens {options.tokens}: one answer ended before all had begun, there is no stretch to compare")
     at_begin = [tokens_at(times, begin) for times in all_times]
     return {"begin": at_begin, "end": [tokens_at(times, end) for times in all_times], "seconds": end - begin}, tokens
 
