@@ -298,6 +298,30 @@ TEST(Speculation, WithTheGuardAndALogOfWhatWasDecided) {
   EXPECT_GT(explored, 5U);
 }
 
+// With fewer rows of drafts in a step than all rounds want, rounds are decided within their share: the log
+// has every draft that ran.
+TEST(Speculation, TheLogHasEveryDraftOfAFullBatch) {
+  const TempDirectory directory;
+  std::uint64_t drafted = 0, logged = 0;
+  {
+    HarnessOptions options;
+    options.policy = fixed(6, 5);
+    options.max_draft_rows = 32;
+    options.experience_directory = directory.path();
+    WorkerHarness worker(options);
+    const std::vector<Answer> answers = worker.run(all_requests());
+    ASSERT_GT(answers.size(), 32U / 5) << "else all rounds find room";
+    for (const Answer& answer : answers) drafted += answer.finish.drafted_tokens;
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(directory.path())) {
+    const auto file = policy::read_trajectories(entry.path().string());
+    ASSERT_TRUE(file.has_value()) << file.error().message;
+    for (const policy::Trajectory& round : file->rounds) logged += static_cast<std::uint64_t>(round.drafted);
+  }
+  EXPECT_GT(drafted, 100U);
+  EXPECT_EQ(logged, drafted);
+}
+
 TEST(Speculation, F32AndInt8Too) {
   for (const char* weights : {"f32", "int8"}) {
     HarnessOptions options;

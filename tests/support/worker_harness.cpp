@@ -195,7 +195,7 @@ void WorkerHarness::lead(transport::Communicator& ranks, worker::StepExecutor& e
   limits.scheduler.max_step_tokens = options_.step_tokens;
   limits.scheduler.min_chunk_tokens = options_.min_chunk_tokens;
   limits.scheduler.total_pages = options_.pages;
-  limits.scheduler.max_draft_rows = options_.max_draft_rows;
+  limits.scheduler.max_draft_rows = limits.speculation.step_drafts = options_.max_draft_rows;
   limits.speculation.exits = options_.exits;
   limits.speculation.guarded = options_.guarded;
   limits.speculation.explore = options_.explore;

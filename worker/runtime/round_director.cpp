@@ -155,7 +155,9 @@ RoundPlan RoundDirector::open(const Sequence& sequence, std::uint32_t kv) {
   point.layers = limits_.layers;
   point.exits = limits_.exits;
   const std::uint32_t wished = sequence.speculation.max_draft;
-  const std::uint32_t most = wished == 0 ? limits_.max_draft : std::min(wished, limits_.max_draft);
+  // No more than its share of a step: a round that the scheduler cuts short is not the one that was decided.
+  const std::uint32_t share = std::max(limits_.step_drafts / decoding_, 1U);
+  const std::uint32_t most = std::min({wished == 0 ? limits_.max_draft : wished, limits_.max_draft, share});
   point.max_draft = static_cast<std::int32_t>(std::min(left - 1, most));
   point.experience = &rounds.experience;
   const policy::Action action = ask(sequence.id, rounds, point);

@@ -32,6 +32,7 @@ struct SpeculationLimits {
   std::vector<std::int32_t> exits;  // candidates, ascending; empty: nobody drafts
   std::int32_t layers = 0;
   std::uint32_t max_draft = policy::kMaxDraft;  // of one round
+  std::uint32_t step_drafts = 128;              // of one step, all rounds together
   // What "static" in a request means; null: the policy in use.
   std::shared_ptr<const policy::ExitPolicy> fixed;
   bool guarded = true;  // requests that leave the choice to the server draft only while that pays

@@ -443,6 +443,7 @@ LeadLimits Rank::lead_limits() const {
   limits.scheduler.max_draft_rows = static_cast<std::uint32_t>(config_.max_draft_rows);
   limits.speculation.exits = exits_;
   limits.speculation.layers = model_.layers;
+  limits.speculation.step_drafts = limits.scheduler.max_draft_rows;
   limits.speculation.guarded = config_.speculation_guard;
   limits.speculation.explore = static_cast<float>(config_.explore);
   if (!exits_.empty()) limits.speculation.fixed = policy::make_static_policy(exits_[exits_.size() / 2], 4);
