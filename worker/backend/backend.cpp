@@ -88,6 +88,11 @@ Result<std::unique_ptr<PackedMatrix>> Backend::restore(const PackedShape&, std::
   return monitoring::fail(Errc::configuration, "this backend restores no packed weights");
 }
 
+Result<std::unique_ptr<PackedMatrix>> Backend::adopt(const PackedShape&, const PackedBytes&,
+                                                     const PackedCheck&) {
+  return monitoring::fail(Errc::configuration, "this backend keeps no weights in files");
+}
+
 void Backend::scatter_rows(ConstFloatMatrix x, std::span<const std::int32_t> rows, FloatMatrix out) {
   LEADLINE_CHECK(static_cast<std::int64_t>(rows.size()) == x.rows && x.cols == out.cols,
                  "scatter_rows: shapes");

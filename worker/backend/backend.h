@@ -127,6 +127,10 @@ class Backend {
   // malformed_file: another length, or the reader failed. configuration: not on this backend.
   virtual Result<std::unique_ptr<PackedMatrix>> restore(const PackedShape& shape, std::int64_t bytes,
                                                         const PackedReader& read);
+  // The same without a copy: the matrix lies where its bytes are. malformed_file: another length, or a chunk
+  // that is not whole. configuration: not on this backend.
+  virtual Result<std::unique_ptr<PackedMatrix>> adopt(const PackedShape& shape, const PackedBytes& stored,
+                                                      const PackedCheck& check);
 
   // out[rows, hidden] = table[ids[r]] widened to f32. REQUIRES 0 <= id < table.out_features, table of
   // resident().

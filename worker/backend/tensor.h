@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 
 #include "transport/collective/dtype.h"
@@ -44,6 +45,13 @@ inline constexpr std::int64_t kPackedChunkBytes = std::int64_t{1} << 20;
 // Fills `into` with chunk `index` of a packed matrix's stored() bytes (all of kPackedChunkBytes, but the
 // last); false: it is not to be had. Any thread, several at once.
 using PackedReader = std::function<bool(std::int64_t index, std::span<std::byte> into)>;
+// Whether `chunk`, number `index` of a matrix's bytes, is whole. Any thread, several at once.
+using PackedCheck = std::function<bool(std::int64_t index, std::span<const std::byte> chunk)>;
+// Stored bytes where a matrix may leave them: they stay there as long as `owner`, at a multiple of 64.
+struct PackedBytes {
+  std::span<const std::byte> bytes;
+  std::shared_ptr<const void> owner;
+};
 
 // What a packed matrix is, but for its bytes.
 struct PackedShape {

@@ -86,7 +86,8 @@ std::vector<FileStamp> settled(const std::vector<FileStamp>& stamps, std::int64_
   return stamps;
 }
 
-std::unique_ptr<PackedCache> PackedCache::open(const std::string& path, const PackedKey& key, LoadLog log) {
+std::unique_ptr<PackedCache> PackedCache::open(const std::string& path, const PackedKey& key, LoadLog log,
+                                               bool mapped) {
   std::unique_ptr<PackedCache> cache(new PackedCache(path, std::move(log)));
   cache->file_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (cache->file_ < 0) {
@@ -98,6 +99,11 @@ std::unique_ptr<PackedCache> PackedCache::open(const std::string& path, const Pa
     return cache;
   }
   cache->valid_ = true;
+  if (!mapped) return cache;
+  if (auto mapping = PackedMapping::map(cache->file_, cache->file_bytes_); mapping)
+    cache->mapping_ = std::move(*mapping);
+  else
+    cache->log_("packed weights are read, not mapped: " + path + ": " + mapping.error().message);
   return cache;
 }
 
@@ -124,6 +130,7 @@ Result<void> PackedCache::read_header(const PackedKey& key) {
     return monitoring::fail(Errc::malformed_file, differs);
   header_ = std::move(*header);
   head_bytes_ = static_cast<std::int64_t>(head.size());
+  file_bytes_ = info.st_size;
   for (std::size_t i = 0; i < header_.entries.size(); ++i)
     if (!by_name_.emplace(header_.entries[i].name, i).second)
       return monitoring::fail(Errc::malformed_file, header_.entries[i].name + ": given twice");
@@ -160,6 +167,16 @@ bool PackedCache::read_chunk(const PackedEntry& entry, std::int64_t index, std::
          packed_checksum(into) == entry.sums[static_cast<std::size_t>(index)];
 }
 
+Result<std::unique_ptr<PackedMatrix>> PackedCache::adopt(const PackedEntry& entry, Backend& backend) const {
+  const auto bytes = mapping_->bytes().subspan(static_cast<std::size_t>(entry.offset),
+                                               static_cast<std::size_t>(entry.bytes));
+  return backend.adopt(entry.shape, {bytes, mapping_},
+                       [&](std::int64_t index, std::span<const std::byte> chunk) {
+                         return PackedMapping::bring_in(chunk) &&
+                                packed_checksum(chunk) == entry.sums[static_cast<std::size_t>(index)];
+                       });
+}
+
 Result<std::unique_ptr<PackedMatrix>> PackedCache::find(const std::string& name, const PackedShape& shape,
                                                         Backend& backend) {
   const auto found = by_name_.find(name);
@@ -168,9 +185,11 @@ Result<std::unique_ptr<PackedMatrix>> PackedCache::find(const std::string& name,
   const PackedEntry& entry = header_.entries[found->second];
   if (entry.shape != shape)
     return monitoring::fail(Errc::malformed_file, path_ + ": " + name + " has another shape");
-  auto matrix = backend.restore(shape, entry.bytes, [&](std::int64_t index, std::span<std::byte> into) {
-    return read_chunk(entry, index, into);
-  });
+  auto matrix = mapping_
+                    ? adopt(entry, backend)
+                    : backend.restore(shape, entry.bytes, [&](std::int64_t index, std::span<std::byte> into) {
+                        return read_chunk(entry, index, into);
+                      });
   if (!matrix) matrix.error().message = path_ + ": " + name + ": " + matrix.error().message;
   return matrix;
 }

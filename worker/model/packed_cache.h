@@ -7,10 +7,8 @@
 // the checkpoint.
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <unordered_map>
 #include <vector>
@@ -18,11 +16,10 @@
 #include "worker/backend/backend.h"
 #include "worker/model/fingerprint.h"
 #include "worker/model/packed_file.h"
+#include "worker/model/packed_mapping.h"
 #include "worker/model/weights.h"
 
 namespace leadline::worker {
-
-using LoadLog = std::function<void(std::string_view message)>;  // any thread
 
 // Where packed weights go. `wanted`: "off", a directory, or "auto": beside the model if that can be written
 // to, else `cache_home` (the user's cache folder; "" = none). Directories other than the model's get a folder
@@ -41,8 +38,10 @@ std::vector<FileStamp> settled(const std::vector<FileStamp>& stamps, std::int64_
 
 class PackedCache final : public PackedSource {
  public:
-  // A missing or unusable file is a cache without matrices; `log` is told why.
-  static std::unique_ptr<PackedCache> open(const std::string& path, const PackedKey& key, LoadLog log);
+  // A missing or unusable file is a cache without matrices; `log` is told why. One that can't be mapped, or
+  // should not be, is read.
+  static std::unique_ptr<PackedCache> open(const std::string& path, const PackedKey& key, LoadLog log,
+                                           bool mapped = true);
   ~PackedCache() override;
   PackedCache(const PackedCache&) = delete;
   PackedCache& operator=(const PackedCache&) = delete;
@@ -51,6 +50,8 @@ class PackedCache final : public PackedSource {
   [[nodiscard]] CheckpointDigests known_digests(const std::vector<FileStamp>& now) const;
   // Whether the file is of the checkpoint with these digests.
   [[nodiscard]] bool usable(const CheckpointDigests& digests) const;
+  // Where the matrices lie; null: they were read.
+  [[nodiscard]] const std::shared_ptr<PackedMapping>& mapping() const { return mapping_; }
   // malformed_file: the weights are to be packed after all.
   Result<std::unique_ptr<PackedMatrix>> find(const std::string& name, const PackedShape& shape,
                                              Backend& backend) override;
@@ -61,6 +62,7 @@ class PackedCache final : public PackedSource {
  private:
   PackedCache(std::string path, LoadLog log) : path_(std::move(path)), log_(std::move(log)) {}
   Result<void> read_header(const PackedKey& key);
+  Result<std::unique_ptr<PackedMatrix>> adopt(const PackedEntry& entry, Backend& backend) const;
   [[nodiscard]] bool read_chunk(const PackedEntry& entry, std::int64_t index,
                                 std::span<std::byte> into) const;
 
@@ -70,8 +72,9 @@ class PackedCache final : public PackedSource {
   int file_ = -1;
   bool valid_ = false;
   PackedHeader header_;
-  std::int64_t head_bytes_ = 0;
+  std::int64_t head_bytes_ = 0, file_bytes_ = 0;
   std::unordered_map<std::string, std::size_t> by_name_;
+  std::shared_ptr<PackedMapping> mapping_;
 };
 
 // Writes a file in the background, at a low priority: beside its place, then renamed into it. The

@@ -47,7 +47,8 @@ PackedLoad::PackedLoad(const WeightFile& file, const ModelConfig& config, const 
           plan.o_slices,
           plan.down_slices};
   path_ = options.packed_directory + "/" + packed_file_name(key_);
-  cache_ = PackedCache::open(path_, key_, [this](std::string_view line) { say(std::string(line)); });
+  cache_ = PackedCache::open(
+      path_, key_, [this](std::string_view line) { say(std::string(line)); }, options.packed_mapped);
 }
 
 void PackedLoad::say(const std::string& message) const {
@@ -68,7 +69,7 @@ Result<Weights> PackedLoad::load(const CheckpointDigests& digests) {
       from_cache_ = true;
       const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
       say("packed weights read: " + path_ + ", " + std::to_string(weights->bytes) + " bytes in " +
-          std::to_string(took.count()) + " s");
+          std::to_string(took.count()) + " s" + (cache_->mapping() ? ", mapped" : ""));
       if (cache_->known_digests(file_.stamps()).empty())
         cache_->put_stamps(settled(file_.stamps(), unix_now_ns()));
       return weights;
@@ -88,8 +89,16 @@ std::unique_ptr<PackedWriter> PackedLoad::start_writing(const Weights& weights,
     header.entries.push_back({named.name, named.matrix->shape(), named.matrix->bytes(), 0, {}});
     matrices.push_back(named.matrix);
   }
-  return std::make_unique<PackedWriter>(
-      path_, std::move(header), std::move(matrices), options_.log ? options_.log : [](std::string_view) {});
+  return std::make_unique<PackedWriter>(path_, std::move(header), std::move(matrices), log());
+}
+
+std::unique_ptr<PackedMover> PackedLoad::start_moving() const {
+  if (!from_cache_ || !cache_->mapping()) return nullptr;
+  return std::make_unique<PackedMover>(cache_->mapping(), options_.packed_move_after, log());
+}
+
+LoadLog PackedLoad::log() const {
+  return options_.log ? options_.log : [](std::string_view) {};
 }
 
 }  // namespace leadline::worker

@@ -23,9 +23,12 @@ class PackedLoad {
   // After load: writes what was packed, in the background, until the writer goes. Null: nothing to write.
   [[nodiscard]] std::unique_ptr<PackedWriter> start_writing(const Weights& weights,
                                                             const CheckpointDigests& digests) const;
+  // After load: moves what lies in the file's pages into memory. Null: nothing does.
+  [[nodiscard]] std::unique_ptr<PackedMover> start_moving() const;
 
  private:
   void say(const std::string& message) const;
+  [[nodiscard]] LoadLog log() const;
 
   const WeightFile& file_;
   const ModelConfig& config_;

@@ -47,6 +47,9 @@ class RankTransformer final : public Transformer {
     return static_cast<std::int32_t>(plan_.kv_heads.count);
   }
   [[nodiscard]] std::int64_t weight_bytes() const override { return weights_.bytes; }
+  [[nodiscard]] std::int64_t weight_bytes_to_come() const override {
+    return packed_mover_ ? packed_mover_->left() : 0;
+  }
   [[nodiscard]] std::string identity() const override { return fingerprints_.identity; }
   [[nodiscard]] std::string fingerprint() const override { return fingerprints_.full; }
 
@@ -88,6 +91,7 @@ class RankTransformer final : public Transformer {
   std::unique_ptr<WeightFile> file_;  // the embedding table is read from it; null with a source
   Weights weights_;
   std::unique_ptr<PackedWriter> packed_writer_;  // reads weights_; null: nothing to write
+  std::unique_ptr<PackedMover> packed_mover_;    // null: nothing to move
   ModelFingerprints fingerprints_;
   std::int32_t max_rows_ = 0, max_logit_rows_ = 0, max_kept_rows_ = 0;
   Backend& backend_;
@@ -165,6 +169,7 @@ Result<void> RankTransformer::load_weights(const WeightFile& file, DType format,
   if (!digests) return tl::unexpected(digests.error());
   if (auto loaded = put_weights(packed.load(*digests)); !loaded) return loaded;
   packed_writer_ = packed.start_writing(weights_, *digests);
+  packed_mover_ = packed.start_moving();
   const std::string formats = std::string(transport::name_of(format)) + " " + backend_.arithmetic_id() +
                               " slices " + std::to_string(plan_.o_slices * plan_.ranks) + " " +
                               std::to_string(plan_.down_slices * plan_.ranks);

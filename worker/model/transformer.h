@@ -6,6 +6,7 @@
 // Invariants: every rank calls forward with the same batch; logits are whole (all ranks' vocabulary shares)
 // on rank 0 only; a row's bits do not depend on where passes were cut.
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -70,6 +71,9 @@ struct TransformerOptions {
   std::string packed_directory;
   std::int64_t packed_least_bytes =
       0;  // of a rank's weights in their format: below it nothing is written or looked for
+  bool packed_mapped = true;  // the file is mapped where that can be had; false: read
+  // What was mapped moves into memory then: by this time a worker has warmed up.
+  std::chrono::milliseconds packed_move_after{1000};
   std::function<void(std::string_view message)> log;  // of the above, from any thread; null: silent
 };
 
@@ -111,6 +115,8 @@ class Transformer {
   [[nodiscard]] virtual std::int32_t vocab() const = 0;
   [[nodiscard]] virtual std::int32_t local_kv_heads() const = 0;
   [[nodiscard]] virtual std::int64_t weight_bytes() const = 0;
+  // Of them what lies in a file's pages still and will take as much memory of this process.
+  [[nodiscard]] virtual std::int64_t weight_bytes_to_come() const = 0;
   [[nodiscard]] virtual std::string identity()
       const = 0;  // which model, however packed: policies are for one
   [[nodiscard]] virtual std::string fingerprint() const = 0;  // exactness X7, hex; the same on every rank

@@ -269,6 +269,9 @@ Result<void> Rank::size_memory() {
   if (leads() && drafts_alone())  // pages of the copy lie beside those of the model
     request.page_bytes += (*probe)->unit_bytes() * std::int64_t{exits_.back()} * model_.kv_heads;
   request.available_bytes = available_memory_bytes();
+  if (request.available_bytes > 0)  // 0: unknown
+    request.available_bytes = std::max<std::int64_t>(
+        1, request.available_bytes - transformer_->weight_bytes_to_come() * on_host_.ranks);
   request.device_bytes = backend_->free_bytes();
   request.ranks_on_host = on_host_.ranks;
   request.max_sequences = config_.max_sequences;

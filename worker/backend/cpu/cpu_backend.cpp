@@ -81,6 +81,12 @@ Result<std::unique_ptr<PackedMatrix>> CpuBackend::restore(const PackedShape& sha
   return PackedWeights::restore(shape, bytes, read, kernels_, pool_);
 }
 
+Result<std::unique_ptr<PackedMatrix>> CpuBackend::adopt(const PackedShape& shape, const PackedBytes& stored,
+                                                        const PackedCheck& check) {
+  const OwnerHold hold(pool_);
+  return PackedWeights::adopt(shape, stored, check, kernels_, pool_);
+}
+
 void CpuBackend::embed(const WeightPart& table, std::span<const std::int32_t> ids, FloatMatrix out) {
   LEADLINE_CHECK(static_cast<std::int64_t>(ids.size()) == out.rows && out.cols == table.in_features,
                  "embed: shapes");

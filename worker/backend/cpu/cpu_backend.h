@@ -29,6 +29,8 @@ class CpuBackend final : public Backend {
                                              int slices) override;
   Result<std::unique_ptr<PackedMatrix>> restore(const PackedShape& shape, std::int64_t bytes,
                                                 const PackedReader& read) override;
+  Result<std::unique_ptr<PackedMatrix>> adopt(const PackedShape& shape, const PackedBytes& stored,
+                                              const PackedCheck& check) override;
   void begin_step(const StepRows&) override { pool_.hold_owner(); }
   void end_step() override { pool_.release_owner(); }
   void embed(const WeightPart& table, std::span<const std::int32_t> ids, FloatMatrix out) override;

@@ -162,6 +162,37 @@ Result<std::int64_t> check_parts(std::span<const WeightPart> parts, DType format
   return outputs;
 }
 
+// malformed_file: not what a matrix of this shape takes.
+Result<void> check_length(const PackedShape& shape, std::int64_t bytes, const CpuKernels& kernels) {
+  const bool known = is_float(shape.format) || shape.format == DType::i8 || shape.format == DType::i4;
+  const bool pairs = shape.format == DType::bf16 && kernels.split_group;
+  const std::int64_t panels = (shape.out_features + kPanel - 1) / kPanel;
+  std::int64_t needed = 0;
+  if (!known || shape.slices < 1 || shape.in_features % shape.slices != 0 ||
+      __builtin_mul_overflow(panels, bytes_per_panel(shape.in_features, shape.format, shape.slices, pairs),
+                             &needed) ||
+      needed != bytes)
+    return monitoring::fail(Errc::malformed_file, "packed weights of " + std::to_string(bytes) +
+                                                      " bytes: this shape takes " + std::to_string(needed));
+  return {};
+}
+
+// take(index, chunk) for each chunk of `bytes`, until one is refused.
+template <typename Byte, typename Take>
+Result<void> all_chunks(std::span<Byte> bytes, const Take& take, ThreadPool& pool) {
+  const auto size = static_cast<std::size_t>(kPackedChunkBytes);
+  const auto chunks = static_cast<std::int64_t>((bytes.size() + size - 1) / size);
+  std::atomic<bool> whole{true};
+  pool.run_claimed(chunks, 1, [&](int, std::int64_t chunk, std::int64_t) {
+    const std::size_t at = static_cast<std::size_t>(chunk) * size;
+    if (whole.load(std::memory_order_relaxed) &&
+        !take(chunk, bytes.subspan(at, std::min(size, bytes.size() - at))))
+      whole = false;
+  });
+  if (!whole) return monitoring::fail(Errc::malformed_file, "packed weights: a chunk is damaged");
+  return {};
+}
+
 // The file's row of a stacked output.
 const std::uint8_t* row_of(std::span<const WeightPart> parts, std::int64_t output, DType* dtype) {
   for (const WeightPart& part : parts) {
@@ -178,45 +209,39 @@ const std::uint8_t* row_of(std::span<const WeightPart> parts, std::int64_t outpu
 
 Result<std::unique_ptr<PackedWeights>> PackedWeights::empty(const PackedShape& shape,
                                                             std::int64_t panel_bytes) {
-  std::unique_ptr<PackedWeights> packed(new PackedWeights);
-  packed->out_features_ = shape.out_features;
-  packed->in_features_ = shape.in_features;
-  packed->format_ = shape.format;
-  packed->slices_ = shape.slices;
+  std::unique_ptr<PackedWeights> packed(new PackedWeights(shape));
   auto memory = DeviceMemory::allocate(packed->panel_count() * panel_bytes, "packed weights");
   if (!memory) return tl::unexpected(memory.error());
   packed->memory_ = std::move(*memory);
+  packed->stored_ = {static_cast<const std::byte*>(packed->memory_.data()),
+                     static_cast<std::size_t>(packed->memory_.bytes())};
   return packed;
 }
 
 Result<std::unique_ptr<PackedMatrix>> PackedWeights::restore(const PackedShape& shape, std::int64_t bytes,
                                                              const PackedReader& read,
                                                              const CpuKernels& kernels, ThreadPool& pool) {
-  const bool known = is_float(shape.format) || shape.format == DType::i8 || shape.format == DType::i4;
-  const bool pairs = shape.format == DType::bf16 && kernels.split_group;
-  const std::int64_t panels = (shape.out_features + kPanel - 1) / kPanel;
-  std::int64_t needed = 0;
-  if (!known || shape.slices < 1 || shape.in_features % shape.slices != 0 ||
-      __builtin_mul_overflow(panels, bytes_per_panel(shape.in_features, shape.format, shape.slices, pairs),
-                             &needed) ||
-      needed != bytes)
-    return monitoring::fail(Errc::malformed_file, "packed weights of " + std::to_string(bytes) +
-                                                      " bytes: this shape takes " + std::to_string(needed));
-  auto packed = empty(shape, panels > 0 ? bytes / panels : 0);
+  if (auto right = check_length(shape, bytes, kernels); !right) return tl::unexpected(right.error());
+  auto packed = empty(shape, bytes == 0 ? 0 : bytes / ((shape.out_features + kPanel - 1) / kPanel));
   if (!packed) return tl::unexpected(packed.error());
   const std::span<std::byte> target(static_cast<std::byte*>((*packed)->memory_.data()),
                                     static_cast<std::size_t>(bytes));
-  std::atomic<bool> whole{true};
-  pool.run_claimed(
-      (bytes + kPackedChunkBytes - 1) / kPackedChunkBytes, 1, [&](int, std::int64_t chunk, std::int64_t) {
-        const std::int64_t at = chunk * kPackedChunkBytes;
-        const std::int64_t size = std::min(kPackedChunkBytes, bytes - at);
-        if (whole.load(std::memory_order_relaxed) &&
-            !read(chunk, target.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(size))))
-          whole = false;
-      });
-  if (!whole) return monitoring::fail(Errc::malformed_file, "packed weights: a chunk is damaged");
+  if (auto whole = all_chunks(target, read, pool); !whole) return tl::unexpected(whole.error());
   return std::unique_ptr<PackedMatrix>(std::move(*packed));
+}
+
+Result<std::unique_ptr<PackedMatrix>> PackedWeights::adopt(const PackedShape& shape,
+                                                           const PackedBytes& stored,
+                                                           const PackedCheck& check,
+                                                           const CpuKernels& kernels, ThreadPool& pool) {
+  const auto bytes = static_cast<std::int64_t>(stored.bytes.size());
+  if (auto right = check_length(shape, bytes, kernels); !right) return tl::unexpected(right.error());
+  LEADLINE_CHECK(reinterpret_cast<std::uintptr_t>(stored.bytes.data()) % 64 == 0, "weights off their places");
+  if (auto whole = all_chunks(stored.bytes, check, pool); !whole) return tl::unexpected(whole.error());
+  std::unique_ptr<PackedWeights> packed(new PackedWeights(shape));
+  packed->owner_ = stored.owner;
+  packed->stored_ = stored.bytes;
+  return std::unique_ptr<PackedMatrix>(std::move(packed));
 }
 
 Result<std::unique_ptr<PackedMatrix>> PackedWeights::pack(std::span<const WeightPart> parts, DType format,

@@ -25,25 +25,33 @@ class PackedWeights final : public PackedMatrix {
   static Result<std::unique_ptr<PackedMatrix>> restore(const PackedShape& shape, std::int64_t bytes,
                                                        const PackedReader& read, const CpuKernels& kernels,
                                                        ThreadPool& pool);
+  static Result<std::unique_ptr<PackedMatrix>> adopt(const PackedShape& shape, const PackedBytes& stored,
+                                                     const PackedCheck& check, const CpuKernels& kernels,
+                                                     ThreadPool& pool);
   std::int64_t out_features() const override { return out_features_; }
   std::int64_t in_features() const override { return in_features_; }
   DType format() const override { return format_; }
-  std::int64_t bytes() const override { return memory_.bytes(); }
+  std::int64_t bytes() const override { return static_cast<std::int64_t>(stored_.size()); }
   int slices() const override { return slices_; }
-  [[nodiscard]] std::span<const std::byte> stored() const override {
-    return {static_cast<const std::byte*>(memory_.data()), static_cast<std::size_t>(memory_.bytes())};
-  }
-  [[nodiscard]] const void* panels() const { return memory_.data(); }
+  [[nodiscard]] std::span<const std::byte> stored() const override { return stored_; }
+  [[nodiscard]] const void* panels() const { return stored_.data(); }
   [[nodiscard]] std::int64_t panel_count() const { return (out_features_ + kPanel - 1) / kPanel; }
 
  private:
   // Shape and zeroed memory.
   static Result<std::unique_ptr<PackedWeights>> empty(const PackedShape& shape, std::int64_t panel_bytes);
-  PackedWeights() = default;
-  std::int64_t out_features_ = 0, in_features_ = 0;
-  DType format_ = DType::f32;
-  int slices_ = 1;
+  explicit PackedWeights(const PackedShape& shape)
+      : out_features_(shape.out_features),
+        in_features_(shape.in_features),
+        format_(shape.format),
+        slices_(shape.slices) {}
+  const std::int64_t out_features_, in_features_;
+  const DType format_;
+  const int slices_;
+  // Where stored_ lies: in one of them.
   DeviceMemory memory_;
+  std::shared_ptr<const void> owner_;
+  std::span<const std::byte> stored_;
 };
 
 }  // namespace leadline::worker::cpu

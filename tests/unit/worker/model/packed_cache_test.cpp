@@ -54,6 +54,8 @@ class PackedCacheTest : public ::testing::Test {
     options.weights = weights;
     options.max_positions = 64;
     options.packed_directory = directory_.path() + "/packed";
+    options.packed_mapped = mapped_;
+    options.packed_move_after = move_after_;
     options.log = [this](std::string_view line) {
       const std::lock_guard lock(mutex_);
       said_ += std::string(line) + "\n";
@@ -93,6 +95,8 @@ class PackedCacheTest : public ::testing::Test {
   std::unique_ptr<TinyModel> model_ =
       std::make_unique<TinyModel>(tests::tiny_config("llama", "LlamaForCausalLM"));
   tests::ScratchDirectory directory_;
+  bool mapped_ = true;
+  std::chrono::milliseconds move_after_ = std::chrono::hours(1);
   std::mutex mutex_;
   std::string said_;
 };
@@ -101,12 +105,42 @@ TEST_F(PackedCacheTest, TheSecondStartHasTheWeightsOfTheFirst) {
   for (const char* weights : {"f32", "bf16", "f16", "int8", "int4"}) {
     Loaded first = load(weights);
     EXPECT_NE(said_until("packed weights written").find("no packed weights"), std::string::npos);
-    Loaded second = load(weights);
-    EXPECT_NE(said().find("packed weights read"), std::string::npos) << weights;
-    EXPECT_EQ(first.logits(), second.logits()) << weights;
-    EXPECT_EQ(first.model->fingerprint(), second.model->fingerprint());
-    EXPECT_EQ(first.model->weight_bytes(), second.model->weight_bytes());
+    for (const bool mapped : {true, false}) {
+      mapped_ = mapped;
+      Loaded second = load(weights);
+      const std::string says = said();
+      EXPECT_NE(says.find("packed weights read"), std::string::npos) << weights;
+      EXPECT_EQ(says.find(", mapped") != std::string::npos, mapped) << says;
+      EXPECT_EQ(second.model->weight_bytes_to_come() > 0, mapped);
+      EXPECT_EQ(first.logits(), second.logits()) << weights;
+      EXPECT_EQ(first.model->fingerprint(), second.model->fingerprint());
+      EXPECT_EQ(first.model->weight_bytes(), second.model->weight_bytes());
+    }
   }
+}
+
+TEST_F(PackedCacheTest, WeightsAreTheSameWhileAndAfterTheyMove) {
+  const std::vector<float> right = write_first();
+  move_after_ = std::chrono::milliseconds(0);
+  const Loaded moving = load();
+  EXPECT_EQ(moving.logits(), right);
+  said_until("packed weights moved into memory");
+  EXPECT_EQ(moving.model->weight_bytes_to_come(), 0);
+  EXPECT_EQ(moving.logits(), right);
+}
+
+TEST_F(PackedCacheTest, AFileIsReplacedNotWrittenTo) {
+  const std::vector<float> right = write_first();
+  const Loaded reads_the_file = load();
+  // Other weights of the same outline take the file's name.
+  const std::unique_ptr<TinyModel> kept = std::exchange(
+      model_, std::make_unique<TinyModel>(tests::tiny_config("llama", "LlamaForCausalLM"), "F32", 2));
+  const std::string name = file();
+  const Loaded other = load();
+  said_until("packed weights written");
+  EXPECT_EQ(file(), name);
+  EXPECT_NE(other.logits(), right);
+  EXPECT_EQ(reads_the_file.logits(), right);
 }
 
 TEST_F(PackedCacheTest, ADamagedFileIsPackedAgainAndReplaced) {
@@ -116,13 +150,16 @@ TEST_F(PackedCacheTest, ADamagedFileIsPackedAgainAndReplaced) {
   std::ifstream in(path, std::ios::binary);
   const std::string bytes((std::istreambuf_iterator<char>(in)), {});
   // The magic, the header, and matrices to the last byte that is one's (the end may be filling).
-  for (const std::int64_t at : {std::int64_t{3}, std::int64_t{200}, size / 2, size * 3 / 4, size - 65}) {
-    std::string damaged = bytes;
-    damaged[static_cast<std::size_t>(at)] = static_cast<char>(damaged[static_cast<std::size_t>(at)] ^ 1);
-    std::ofstream(path, std::ios::binary) << damaged;
-    const Loaded again = load();
-    EXPECT_EQ(again.logits(), right) << at;
-    EXPECT_EQ(said_until("packed weights written").find("weights read"), std::string::npos) << at;
+  for (const bool mapped : {true, false}) {
+    mapped_ = mapped;
+    for (const std::int64_t at : {std::int64_t{3}, std::int64_t{200}, size / 2, size * 3 / 4, size - 65}) {
+      std::string damaged = bytes;
+      damaged[static_cast<std::size_t>(at)] = static_cast<char>(damaged[static_cast<std::size_t>(at)] ^ 1);
+      std::ofstream(path, std::ios::binary) << damaged;
+      const Loaded again = load();
+      EXPECT_EQ(again.logits(), right) << at;
+      EXPECT_EQ(said_until("packed weights written").find("weights read"), std::string::npos) << at;
+    }
   }
   const Loaded healed = load();
   EXPECT_NE(said().find("packed weights read"), std::string::npos);
