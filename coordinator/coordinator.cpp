@@ -173,7 +173,7 @@ Result<void> CoordinatorProcess::open_services(const std::string& secret) {
       new Services{config_.limits, model_, *parts_.tokenizer, parts_.chat_template.get(), metrics_,
                    *dispatcher_, *sessions_, kv_history_, keys_.get(), steady_ms,
                    [] { return static_cast<std::int64_t>(std::time(nullptr)); }, offload, every_tick,
-                   holes_of(*parts_.tokenizer), config_.console});
+                   holes_of(*parts_.tokenizer), config_.console, config_.kv_compression});
   api_ = std::make_unique<Api>(*services_);
   return {};
 }

@@ -26,6 +26,7 @@ struct CoordinatorConfig {
   std::string tls_cert, tls_key;           // both or none
   std::string chat_template_file;          // overrides the checkpoint's
   std::uint32_t max_model_len = 0;         // tokens; 0 = the checkpoint's own
+  std::string kv_compression = "exact";    // what the workers are given under this name
   std::uint32_t text_threads = 2;          // 1..64: JSON, templates, tokeniser
   std::uint64_t worker_stall_ms = 30'000;  // a worker whose step is older gets nothing new
   bool console = true;                     // the web page at /

@@ -30,6 +30,8 @@ void add_flags(CLI::App& app, CoordinatorConfig& config) {
   app.add_option("--tls-cert", config.tls_cert, "certificate chain, PEM");
   app.add_option("--tls-key", config.tls_key, "private key, PEM");
   app.add_option("--chat-template", config.chat_template_file, "Jinja file that overrides the checkpoint's");
+  app.add_option("--kv-compression", config.kv_compression,
+                 "what the workers are given under this name: whether chats that ask for nothing have pins");
   app.add_option("--max-model-len", config.max_model_len, "tokens, prompt and answer; 0 = the checkpoint's")
       ->capture_default_str();
   app.add_option("--text-threads", config.text_threads, "threads for JSON, templates and tokeniser")

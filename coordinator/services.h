@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
+#include <vector>
 
 #include "coordinator/coordinator_metrics.h"
 #include "coordinator/dispatcher.h"
@@ -35,6 +37,7 @@ struct Services {
   std::function<void(std::function<bool()> each)> every_tick;
   std::vector<transport::TokenId> banned_ids;  // ids below the tokenizer's size that it does not have
   bool console = true;                         // false: the web console's routes do not exist
+  std::string kv_compression = "exact";        // workers' method for requests that name none
 };
 
 }  // namespace leadline::coordinator

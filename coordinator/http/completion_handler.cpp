@@ -9,6 +9,7 @@
 #include "coordinator/http/prompt_builder.h"
 #include "coordinator/http/request_id.h"
 #include "coordinator/http/sse_stream.h"
+#include "coordinator/http/system_prefix.h"
 #include "monitoring/log.h"
 
 namespace leadline::coordinator {
@@ -64,6 +65,7 @@ class CompletionJob final : public GenerationClient, public std::enable_shared_f
   CompletionRequest request_;
   std::optional<Error> error_;
   BuiltPrompts prompts_;
+  std::string system_text_;  // at the start of the chat, where it is pinned
   // owned by the I/O thread
   std::optional<CompletionResponse> response_;
   std::optional<SseStream> stream_;
@@ -122,12 +124,15 @@ void CompletionJob::parse() {
   }
   request_ = std::move(*request);
   if (request_.endpoint != Endpoint::chat) return;
-  auto rendered = render_chat(request_, services_.chat_template, services_.unix_s());
+  const std::int64_t now = services_.unix_s();
+  auto rendered = render_chat(request_, services_.chat_template, now);
   if (!rendered) {
     error_ = rendered.error();
     return;
   }
   prompts_.rendered = std::move(*rendered);
+  if (pins_system_prompt(request_, services_.kv_compression))
+    system_text_ = render_system_prefix(request_, *services_.chat_template, prompts_.rendered, now);
 }
 
 void CompletionJob::parsed() {
@@ -154,6 +159,8 @@ void CompletionJob::encode(const Splice& splice) {
     return;
   }
   prompts_ = std::move(*built);
+  if (!system_text_.empty())
+    request_.kv.pinned_prefix = system_prefix_tokens(services_.tokenizer, system_text_, prompts_.tokens[0]);
 }
 
 void CompletionJob::encoded() {

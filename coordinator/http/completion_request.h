@@ -50,6 +50,7 @@ struct CompletionRequest {
   std::string prompt_cache_key;
   transport::SpeculationWish speculation;
   transport::KvWish kv;
+  bool pin_system = true;            // where compression makes a choice, it keeps the system prompt
   std::vector<std::string> ignored;  // fields that were accepted and have no effect
 
   bool wants_logprobs() const { return sampling.top_logprobs >= 0; }

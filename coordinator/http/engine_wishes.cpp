@@ -60,7 +60,8 @@ void read_speculation(FieldReader& fields, CompletionRequest& out) {
 }
 
 void read_kv(FieldReader& fields, CompletionRequest& out) {
-  constexpr const char* kKnown[] = {"compression", "budget", "tokens", "threshold", "store", "ttl_s"};
+  constexpr const char* kKnown[] = {"compression", "budget", "tokens", "threshold",
+                                    "pin_system",  "store",  "ttl_s"};
   const json* object = object_at(fields, "kv", kKnown);
   if (object == nullptr) return;
   FieldReader inner(*object);
@@ -76,6 +77,7 @@ void read_kv(FieldReader& fields, CompletionRequest& out) {
   const bool shapes = out.kv.budget > 0 || out.kv.budget_tokens > 0 || out.kv.threshold;
   if (out.kv.compression == "exact" && shapes)
     inner.reject("compression", "exact keeps everything: it takes no budget, tokens or threshold");
+  inner.boolean("pin_system", out.pin_system);
   inner.boolean("store", out.kv.store);
   inner.integer("ttl_s", out.kv.ttl_s, 1, kMaxKvTtlSeconds);
   if (!out.kv.store && out.kv.ttl_s > 0) inner.reject("ttl_s", "has no meaning with store: false");

@@ -70,14 +70,16 @@ Json shared_fields(const Limits& l) {
       {"properties",
        Json{{"mode", Json{{"type", "string"}, {"enum", Json::array({"auto", "off", "static", "learned"})}}},
             {"max_draft", integer(1, kMaxDraft, "tokens drafted in one round")}}}};
-  p["kv"] = {{"type", "object"},
-             {"description", "how much context is kept, and whether its blocks are"},
-             {"properties", Json{{"compression", text("exact, or a method's name")},
-                                 {"budget", number(0, 1, "share of the context kept; above 0")},
-                                 {"tokens", integer(1, kMaxKvTokens, "instead of budget: tokens kept")},
-                                 {"threshold", number(-1, 1, "of a method that merges by similarity")},
-                                 {"store", boolean("default true; false: no block leaves the worker")},
-                                 {"ttl_s", integer(1, kMaxKvTtlSeconds, "of the stored blocks")}}}};
+  p["kv"] = {
+      {"type", "object"},
+      {"description", "how much context is kept, and whether its blocks are"},
+      {"properties", Json{{"compression", text("exact, or a method's name")},
+                          {"budget", number(0, 1, "share of the context kept; above 0")},
+                          {"tokens", integer(1, kMaxKvTokens, "instead of budget: tokens kept")},
+                          {"threshold", number(-1, 1, "of a method that merges by similarity")},
+                          {"pin_system", boolean("default true; false: a system prompt may be compressed")},
+                          {"store", boolean("default true; false: no block leaves the worker")},
+                          {"ttl_s", integer(1, kMaxKvTtlSeconds, "of the stored blocks")}}}};
   return p;
 }
 

@@ -250,6 +250,7 @@ std::vector<std::string> coordinator_command(const UpOptions& o, const UpPlan& p
   append(command, "--tls-cert", o.tls_cert);
   append(command, "--tls-key", o.tls_key);
   append(command, "--chat-template", o.chat_template);
+  append(command, "--kv-compression", o.kv_compression);
   append_number(command, "--max-model-len", o.max_model_len);
   if (o.no_console) command.emplace_back("--no-console");
   if (o.log_json) command.emplace_back("--log-json");

@@ -18,11 +18,13 @@ namespace {
 struct Row {
   const char* name;
   std::optional<float> threshold;
-  bool hits = true;  // whether a prompt's beginning may come from pages
+  bool hits = true;          // whether a prompt's beginning may come from pages
+  std::uint32_t pinned = 0;  // tokens of a system prompt
 };
 
 std::string name_of(const ::testing::TestParamInfo<Row>& row) {
-  return std::string(row.param.name) + (row.param.threshold ? "_by_threshold" : "");
+  return std::string(row.param.name) + (row.param.threshold ? "_by_threshold" : "") +
+         (row.param.pinned > 0 ? "_pinned" : "");
 }
 
 // The first turn alone has a segment to compress where the method appends (exactness X4: from 320 tokens on),
@@ -30,6 +32,7 @@ std::string name_of(const ::testing::TestParamInfo<Row>& row) {
 ChatCase chat_of(const Row& row) {
   ChatCase chat{.number = 8, .kv = {}, .first = 400, .later = 45, .turns = 4};
   chat.kv.compression = row.name;
+  chat.kv.pinned_prefix = row.pinned;
   if (row.threshold)
     chat.kv.threshold = row.threshold;
   else
@@ -121,9 +124,9 @@ TEST_P(CompressionStore, ThroughRedisToAnotherWorker) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Methods, CompressionStore,
-                         ::testing::Values(Row{"semanticache", 0.6F}, Row{"semanticache", std::nullopt},
-                                           Row{"snapkv", std::nullopt}, Row{"windowkv", std::nullopt},
-                                           Row{"h2o", std::nullopt, false}),
+                         ::testing::Values(Row{"semanticache", 0.6F}, Row{"semanticache", 0.6F, true, 300},
+                                           Row{"semanticache", std::nullopt}, Row{"snapkv", std::nullopt},
+                                           Row{"windowkv", std::nullopt}, Row{"h2o", std::nullopt, false}),
                          name_of);
 
 // The pages behind compressed segments are no exact ones, and none of another threshold.
@@ -132,11 +135,12 @@ TEST(CompressionChains, ShareWithNoOtherChain) {
   options.kv_memory_bytes = 256 << 20;
   WorkerHarness worker(options);
   const auto prompt = sample_prompt(60, 700);
-  const auto cached_after = [&](std::optional<float> threshold) {
+  const auto cached_after = [&](std::optional<float> threshold, std::uint32_t pinned = 0) {
     ChatCase chat{.number = 8, .kv = {}};
     if (threshold) {
       chat.kv.compression = "semanticache";
       chat.kv.threshold = threshold;
+      chat.kv.pinned_prefix = pinned;
     }
     const std::uint32_t tokens = worker.run({turn_of(prompt, chat)}).front().finish.cached_tokens;
     flush_device(worker, kFlushTokens);
@@ -145,6 +149,7 @@ TEST(CompressionChains, ShareWithNoOtherChain) {
   EXPECT_EQ(cached_after(0.6F), 0U);
   EXPECT_EQ(cached_after(std::nullopt), 0U) << "the exact chain";
   EXPECT_EQ(cached_after(0.7F), 0U) << "another threshold";
+  EXPECT_EQ(cached_after(0.6F, 100), 0U) << "another system prompt's end";
   EXPECT_GT(cached_after(0.6F), 600U);
   EXPECT_GT(cached_after(std::nullopt), 600U);
 }

@@ -170,6 +170,7 @@ void to_wire(const KvWish& m, pb::KvWish& w) {
   if (m.threshold) w.set_threshold(*m.threshold);
   w.set_no_store(!m.store);
   w.set_ttl_s(m.ttl_s);
+  w.set_pinned_prefix(m.pinned_prefix);
 }
 KvWish from_wire(const pb::KvWish& w) {
   KvWish m;
@@ -179,6 +180,7 @@ KvWish from_wire(const pb::KvWish& w) {
   if (w.has_threshold()) m.threshold = w.threshold();
   m.store = !w.no_store();
   m.ttl_s = w.ttl_s();
+  m.pinned_prefix = w.pinned_prefix();
   return m;
 }
 

@@ -101,7 +101,8 @@ Result<void> check_rules(const Generate& m) {
       .require(m.max_tokens > 0, "Generate.max_tokens", m.max_tokens)
       .text("Generate.kv.compression", m.kv.compression, CodecLimits::kMethodNameBytes)
       .within("Generate.kv.budget", m.kv.budget, 0, 1)
-      .within("Generate.kv.threshold", m.kv.threshold.value_or(0), -1, 1);
+      .within("Generate.kv.threshold", m.kv.threshold.value_or(0), -1, 1)
+      .require(m.kv.pinned_prefix <= m.prompt.size(), "Generate.kv.pinned_prefix", m.kv.pinned_prefix);
   sampling_rules(rules, m.sampling);
   return rules.done();
 }

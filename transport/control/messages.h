@@ -16,7 +16,7 @@
 
 namespace leadline::transport {
 
-inline constexpr std::uint32_t kProtocolVersion = 3;
+inline constexpr std::uint32_t kProtocolVersion = 4;
 
 // What a request asks of sampling. Defaults are greedy-free "model's own": the coordinator fills every field.
 struct SamplingSpec {
@@ -53,6 +53,7 @@ struct KvWish {                     // of a request
   std::optional<float> threshold;   // of a method that merges by similarity, [-1, 1]
   bool store = true;                // false: none of its blocks leave the device
   std::uint64_t ttl_s = 0;          // of blocks in the tiers; 0 = the server's default
+  std::uint32_t pinned_prefix = 0;  // first tokens of the prompt that compression keeps: the system prompt
   friend bool operator==(const KvWish&, const KvWish&) = default;
 };
 

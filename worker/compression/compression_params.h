@@ -15,12 +15,12 @@ enum CompressionTap : std::uint8_t {
   kTapTokens = 8,   // token ids and which of them are delimiters
 };
 
-// Slots that no method may drop or merge. They count in the budget and are cut to a quarter of it each, so
-// that a small budget still leaves room for choices.
+// Slots that no method may drop or merge. They count in the budget and are cut to a share of it, so that a
+// small budget still leaves room for choices (selector.h).
 struct CompressionPins {
   std::uint32_t first = 4;    // attention sinks; at least this, and all of `prefix`
   std::uint32_t recent = 32;  // the end of the prompt
-  std::uint32_t prefix = 0;   // a system prompt: pinned whole, not cut
+  std::uint32_t prefix = 0;   // a system prompt, at most half of the budget
   friend bool operator==(const CompressionPins&, const CompressionPins&) = default;
 };
 

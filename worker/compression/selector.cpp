@@ -40,7 +40,7 @@ void mark_ends(PinnedRange pins, std::vector<bool>& stays) {
 PinnedRange pinned(const CompressionPins& pins, std::uint32_t slots, std::uint32_t budget) {
   PinnedRange range;
   range.first = std::min(pins.first, budget / 4);
-  range.first = std::min(std::max(range.first, pins.prefix), budget);
+  range.first = std::max(range.first, std::min(pins.prefix, budget / 2));
   range.recent = std::min({pins.recent, budget / 4, budget - range.first});
   if (range.first + range.recent > slots) {
     range.first = std::min(range.first, slots);

@@ -14,8 +14,8 @@ struct PinnedRange {
   std::uint32_t first = 0;   // slots [0, first) stay
   std::uint32_t recent = 0;  // and [slots - recent, slots)
 };
-// The pins within a budget: sinks and recent window at most a quarter of it each; the prefix whole, as far as
-// the budget goes.
+// The pins within a budget: sinks and recent window at most a quarter of it each; the prefix whole where it
+// takes at most half of the budget, else its first tokens up to that half: a quarter is left to choose from.
 PinnedRange pinned(const CompressionPins& pins, std::uint32_t slots, std::uint32_t budget);
 
 // The best by score besides the pins.

@@ -200,9 +200,13 @@ SlotGroups clusters_within(const HeadInput& head, PinnedRange pins, std::uint32_
 SlotGroups select_clusters(const HeadInput& head, const CompressionParams& params,
                            std::span<const float> /*scores*/, std::uint32_t budget) {
   // With a fixed threshold the recent window is the schedule's or the prompt's; pins do not depend on a
-  // budget.
-  if (params.by_threshold)
-    return clusters_at(head, pinned(params.pins, head.slots, head.slots), params.threshold);
+  // budget, so a system prompt stays whole.
+  if (params.by_threshold) {
+    PinnedRange pins = pinned(params.pins, head.slots, head.slots);
+    pins.first = std::max(pins.first, std::min(params.pins.prefix, head.slots));
+    pins.recent = std::min(pins.recent, head.slots - pins.first);
+    return clusters_at(head, pins, params.threshold);
+  }
   return clusters_within(head, pinned(params.pins, head.slots, budget), budget);
 }
 

@@ -22,6 +22,14 @@ std::string chain_of(const CompressionParams& p, std::string_view method) {
   return text;
 }
 
+// A segment's part of the sequence's pins; X4's schedule is its recent window.
+CompressionPins segment_pins(const CompressionPins& pins, std::uint32_t segment) {
+  const std::uint32_t before = segment * kSegmentTokens;
+  return {.first = segment == 0 ? pins.first : 0,
+          .recent = 0,
+          .prefix = pins.prefix > before ? std::min(pins.prefix - before, kSegmentTokens) : 0};
+}
+
 std::string wrong_wish(const transport::KvWish& wish, const CompressionMethod& method) {
   const bool shaped = wish.budget > 0 || wish.budget_tokens > 0;
   if (wish.budget < 0 || wish.budget > 1)
@@ -49,6 +57,7 @@ Result<std::optional<CompressionParams>> compression_of(const transport::KvWish&
   CompressionParams params;
   params.method = static_cast<std::uint8_t>(method - compression_methods().data());
   params.pins = rules.pins;
+  params.pins.prefix = wish.pinned_prefix;
   params.by_threshold = params.append = wish.threshold.has_value();
   params.threshold = wish.threshold.value_or(1);
   params.tokens = wish.budget_tokens;
@@ -149,8 +158,7 @@ bool CompressionDirector::prepare(SequenceId id, std::span<const std::int32_t> t
     step.tokens = span->tokens;
     step.seed = s.seed;
     step.params = s.params;
-    if (s.params.append)
-      step.params.pins = s.done == 0 ? CompressionPins{s.params.pins.first, 0, 0} : CompressionPins{0, 0, 0};
+    if (s.params.append) step.params.pins = segment_pins(s.params.pins, s.done);
     if (!rules_.delimiters.empty() && (method_of(s).traits.taps & kTapTokens) != 0)
       for (std::uint32_t i = 0; i < span->tokens; ++i)
         step.delimiters.push_back(rules_.delimiters[static_cast<std::size_t>(tokens[first + i])]);

@@ -64,6 +64,9 @@ std::string wrong_request(const transport::Generate& g, const IntakeLimits& limi
     return "stop_token_ids has " + std::to_string(g.stop_token_ids.size()) + " entries";
   if (g.banned_ids.size() > limits.max_banned_ids)
     return "banned_ids has " + std::to_string(g.banned_ids.size()) + " entries";
+  if (g.kv.pinned_prefix > g.prompt.size())
+    return "kv.pinned_prefix is " + std::to_string(g.kv.pinned_prefix) + ", the prompt has " +
+           std::to_string(g.prompt.size()) + " tokens";
   for (std::string wrong : {outside_vocabulary("prompt", g.prompt, limits.vocab),
                             outside_vocabulary("generated", g.generated, limits.vocab),
                             outside_vocabulary("banned_ids", g.banned_ids, limits.vocab)})

@@ -122,6 +122,7 @@ TEST_F(CompletionRequestTest, WrongEngineWishesNameTheWholeField) {
       {"kv", {{"compression", "exact"}, {"budget", 0.5}}, "kv.compression"},
       {"kv", {{"compression", std::string(65, 'x')}}, "kv.compression"},
       {"kv", {{"store", "yes"}}, "kv.store"},
+      {"kv", {{"pin_system", 1}}, "kv.pin_system"},
       {"kv", {{"store", false}, {"ttl_s", 5}}, "kv.ttl_s"},
       {"kv", {{"ttl", 5}}, "kv.ttl"},
   };

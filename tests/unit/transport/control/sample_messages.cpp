@@ -35,7 +35,7 @@ Generate sample_generate() {
   m.allowed_vocab = 4'090;
   m.banned_ids = {7, 4'000};
   m.speculation = SpeculationWish{SpeculationMode::learned, 9};
-  m.kv = KvWish{"semanticache", 0.375F, 512, 0.75F, false, 3'600};
+  m.kv = KvWish{"semanticache", 0.375F, 512, 0.75F, false, 3'600, 5};
   return m;
 }
 

@@ -108,6 +108,42 @@ TEST_P(MethodLaws, APinnedPrefixStays) {
   }
 }
 
+// A prefix beyond half of the layer's budget: its first tokens up to there, and the recent window has its
+// share.
+TEST_P(MethodLaws, APrefixLongerThanItsShareStaysInPart) {
+  if (GetParam().keeps_all) return;
+  const SampleHead head(300);
+  for (const std::uint32_t prefix : {90U, 300U, 1000U}) {
+    CompressionParams p = params(0.35F);
+    p.pins.prefix = prefix;
+    const std::uint32_t budget = method().budget(p, 300, head.input.layer, head.input.layers);
+    const SlotGroups groups = decide(method(), p, head.input);
+    EXPECT_LE(groups.size(), budget);
+    for (std::uint32_t i = 0; i < std::min(prefix, budget / 2); ++i) {
+      ASSERT_EQ(groups.group(i).size(), 1U);
+      EXPECT_EQ(groups.group(i)[0], i);
+    }
+    for (std::uint32_t i = 1; i <= std::min(32U, budget / 4); ++i) {
+      ASSERT_EQ(groups.group(groups.size() - i).size(), 1U);
+      EXPECT_EQ(groups.group(groups.size() - i)[0], 300 - i);
+    }
+  }
+}
+
+TEST_P(MethodLaws, WithoutABudgetAPrefixStaysWhole) {
+  if (!method().traits.by_threshold) return;
+  const SampleHead head(256);
+  CompressionParams p = params(1);
+  p.by_threshold = true;
+  p.threshold = -1;
+  for (const std::uint32_t prefix : {0U, 200U, 256U}) {
+    p.pins = {.first = 4, .recent = 0, .prefix = prefix};
+    const SlotGroups groups = decide(method(), p, head.input);
+    EXPECT_EQ(groups.merges(), prefix < 256);
+    for (std::uint32_t i = 0; i < prefix; ++i) ASSERT_EQ(groups.group(i).size(), 1U) << i;
+  }
+}
+
 TEST_P(MethodLaws, ReadsOnlyWhatItsTapsName) {
   SampleHead head(200);
   const std::uint8_t taps = method().traits.taps;
