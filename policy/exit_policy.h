@@ -68,7 +68,9 @@ class ActionDistribution {
   static ActionDistribution certain(Action action);
   // Adds to an action that is listed, else lists it. Ignored beyond the capacity or for p <= 0.
   void add(Action action, float probability);
-  [[nodiscard]] std::span<const Entry> entries() const { return {entries_.data(), count_}; }
+  // Of a named distribution only: a temporary's would be gone within the statement that walks them.
+  [[nodiscard]] std::span<const Entry> entries() const& { return {entries_.data(), count_}; }
+  std::span<const Entry> entries() const&& = delete;
   [[nodiscard]] float probability(const Action& action) const;
   [[nodiscard]] Action mode() const;  // the likeliest; of equals the one listed first
   // u in [0, 1): the action in whose interval of the running sum u lies.

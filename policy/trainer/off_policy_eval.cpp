@@ -26,8 +26,9 @@ double weight_of(const Trajectory& round, const ExitPolicy& policy, std::int32_t
   double weight = 1;
   for (const LoggedDecision& decision : round.decisions) {
     const DecisionPoint point = point_of(decision, layers, exits);
+    const ActionDistribution decided = policy.decide(point);
     double wanted = 0;
-    for (const auto& entry : policy.decide(point).entries())
+    for (const auto& entry : decided.entries())
       if (same(entry.action, decision.action)) wanted += entry.probability;
     if (wanted <= 0) return 0;
     weight *= wanted / static_cast<double>(decision.propensity);

@@ -83,7 +83,8 @@ TEST(Explore, SpreadsEpsilonAndKeepsTheRest) {
   const ActionDistribution e = explore(after, ActionDistribution::certain({ActionKind::stop}), 0.3F);
   EXPECT_FLOAT_EQ(e.probability({ActionKind::stop}), 0.8F);
   EXPECT_FLOAT_EQ(e.probability({ActionKind::go_on}), 0.1F);
-  EXPECT_EQ(explore(start, ActionDistribution::certain(wanted), 0).entries().size(), 1U);
+  const ActionDistribution unexplored = explore(start, ActionDistribution::certain(wanted), 0);
+  EXPECT_EQ(unexplored.entries().size(), 1U);
 }
 
 TEST(FixedPolicy, StaticKeepsToItsSettingWithinWhatIsPossible) {
