@@ -11,6 +11,8 @@ NEW tokens on a history that is on the device (`new`). The bar is 1.5 x (bytes /
 of as many bytes in memory, reading one file of as many bytes that is not in the page cache, or as many bytes of values in pipelined GETs of 32. Block
 files are taken out of the page cache, too. `redis` is a redis-server of this run's own; `slow` is the same behind a proxy that lets 2 MB/s of its
 replies through: the chooser shall compute instead (it learns that from one history of 512 tokens before the first row).
+With --threshold T every request is compressed by SemantiCache at T: the store then gives the chain's raw pages back, which are compressed again
+(`compress_s`, `kept`: of the second turn).
 DIR is a checkpoint of the 1 B shape (models/reference/inflate.py makes one).
 """
 import argparse
@@ -30,6 +32,7 @@ from kv_store_test import RedisServer  # noqa: E402
 from server_process import ServerProcess  # noqa: E402
 
 NEW = 32
+COMPRESSED_ROOM = 512  # tokens of pages besides a prompt's, for a segment's two forms
 SLOW = 2e6  # bytes/s
 
 
@@ -127,9 +130,10 @@ class Reuse:
     def prompt(self, tokens):
         return [self.chance.randrange(300, 4000) for _ in range(tokens)]
 
-    def ask(self, prompt, store):
+    def ask(self, prompt, store, kv=None):
         """Seconds to the answer's first and only token, and where its prompt came from."""
-        body = {"model": self.server.model, "prompt": prompt, "max_tokens": 1, "temperature": 0, "ignore_eos": True, "kv": {"store": store}}
+        body = {"model": self.server.model, "prompt": prompt, "max_tokens": 1, "temperature": 0, "ignore_eos": True,
+                "kv": {"store": store, **(self.args.kv if kv is None else kv)}}
         started = time.perf_counter()
         status, headers, answer = self.server.request("/v1/completions", body, timeout_s=600)
         seconds = time.perf_counter() - started
@@ -137,9 +141,16 @@ class Reuse:
             raise RuntimeError(answer[:300])
         return seconds, self.server.get("/v1/kv/explain?request_id=" + headers["X-Request-Id"])["choices"][0]
 
+    def sum_of(self, name, *labels):
+        return sum(v for k, v in self.server.metrics(0).items() if k.split("{")[0] == name and all(f'"{label}"' in k for label in labels))
+
     def stored(self):
-        return sum(v for k, v in self.server.metrics(0).items()
-                   if k.startswith("leadline_kv_tier_stores_total{") and f'"{self.kind}"' in k and '"stored"' in k)
+        return self.sum_of("leadline_kv_tier_stores_total", self.kind, "stored")
+
+    def compressed(self):
+        """Seconds in compressions, slots that went in, slots that stayed."""
+        slots = "leadline_kv_compression_slots_total"
+        return [self.sum_of("leadline_kv_compression_seconds_sum"), self.sum_of(slots, "seen"), self.sum_of(slots, "kept")]
 
     def measure(self, length):
         history = self.prompt(length)
@@ -148,11 +159,15 @@ class Reuse:
         heads = self.args.heads
         self.server.wait_until(lambda: self.stored() - before >= (length - 1) // 16 * heads, 120, "the history in the tier")
         recompute, _ = self.ask(self.prompt(length + NEW), False)
-        if length < max(self.args.lengths):
+        if self.args.kv:
+            self.ask(self.prompt(max(self.args.lengths) + NEW + COMPRESSED_ROOM), False, {})  # this takes all pages
+        elif length < max(self.args.lengths):
             self.ask(self.prompt(max(self.args.lengths) + NEW), False)  # this takes all pages; the longest did so already
         for path in glob.glob(os.path.join(self.directory, "v1/blocks/*/*.kvb")):
             forget_pages(path)
+        work = self.compressed()
         second, story = self.ask(history + self.prompt(NEW), False)
+        work = [after - before for after, before in zip(self.compressed(), work)]
         new, on_device = self.ask(history + self.prompt(NEW), False)
         tier = story["tiers"][self.kind]
         speed = SLOW if self.args.tier == "slow" else bandwidth(self.args.tier, tier["bytes"] or length * self.args.bytes, self.directory, self.redis)
@@ -160,7 +175,7 @@ class Reuse:
         return {"tier": self.args.tier, "history": length, "ttft_s": second, "recompute_s": recompute, "new_s": new,
                 "new_from_device": on_device["tiers"]["device"]["tokens"], "from_tier": tier["tokens"], "bytes": tier["bytes"],
                 "read_ms": tier["read_ms"], "waited_ms": story["waited_ms"], "offered": story["offered_tokens"], "bandwidth": speed,
-                "floor_s": floor, "of_floor": second / floor, "of_recompute": second / recompute}
+                "compress_s": work[0], "kept": work[2] / work[1] if work[1] else 1, "floor_s": floor, "of_floor": second / floor, "of_recompute": second / recompute}
 
 
 def run(args):
@@ -174,7 +189,8 @@ def run(args):
         tiers = (["--kv-memory", "4GiB", "--kv-disk-bytes", "0"] if args.tier == "memory"
                  else ["--kv-memory", "0", "--kv-disk-bytes", "0", "--kv-redis", f"redis://127.0.0.1:{port}"] if redis
                  else ["--kv-memory", "0", "--kv-disk", directory, "--kv-disk-bytes", "8GiB"])
-        extra = [*tiers, "--kv-pool", str((longest + 2 * NEW) * args.bytes), "--max-model-len", str(longest + NEW + 16), "--max-seqs", "1",
+        room = COMPRESSED_ROOM if args.kv else 0
+        extra = [*tiers, "--kv-pool", str((longest + 2 * NEW + room) * args.bytes), "--max-model-len", str(longest + NEW + room + 16), "--max-seqs", "1",
                  "--speculation", "off", "--weights", args.weights]
         with redis or contextlib.nullcontext(), ServerProcess(ranks=1, model=args.model, extra=extra) as server:
             reuse = Reuse(server, args, directory, redis)
@@ -238,6 +254,7 @@ def main():
     parser.add_argument("--model")
     parser.add_argument("--tier", choices=["memory", "disk", "redis", "slow"])
     parser.add_argument("--lengths", type=int, nargs="+", default=[512, 1024, 2048])
+    parser.add_argument("--threshold", type=float)
     parser.add_argument("--weights", default="auto")
     parser.add_argument("--scratch", help="where the disk tier's directory is made")
     parser.add_argument("--seed", type=int, default=1)
@@ -245,6 +262,7 @@ def main():
     parser.add_argument("--report", nargs="+")
     parser.add_argument("--svg")
     args = parser.parse_args()
+    args.kv = {} if args.threshold is None else {"compression": "semanticache", "threshold": args.threshold}
     if args.report:
         rows = [json.loads(line) for path in args.report for line in open(path)]
         table(rows)
