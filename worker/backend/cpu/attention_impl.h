@@ -255,6 +255,8 @@ struct VectorWalk {
     }
   }
   static void end() {}
+  // Splits from `split` on that are walked together, if any: the first after them.
+  static int64_t walk_many(const AttentionTask&, TileScratch&, int, int64_t split) { return split; }
   static void scores(const AttentionTask& t, TileScratch& s, int vectors, SlotRange span) {
     split_scores<V, kFormat>(t, s, vectors, span);
     for (int j = 0; j < vectors; ++j) split_softmax<V>(t, s, j);
@@ -324,7 +326,13 @@ void attention_as(const AttentionTask& t) {
     state[0] = kMinusInfinity;
   }
   Walk::begin(t, s, vectors);
-  for (int64_t split = t.split_begin; split < t.split_end; ++split) attention_split<Walk>(t, s, split);
+  for (int64_t split = t.split_begin; split < t.split_end;) {
+    const int64_t done = Walk::walk_many(t, s, vectors, split);
+    if (done == split)
+      attention_split<Walk>(t, s, split++);
+    else
+      split = done;
+  }
   Walk::end();
 }
 

@@ -171,6 +171,7 @@ struct TileWalk {
     Amx::begin_tiles(kMany ? vectors : 2 * vectors);
   }
   static void end() { Amx::end_tiles(); }
+  static int64_t walk_many(const AttentionTask&, TileScratch&, int, int64_t split) { return split; }
 
   static uint8_t* query_tile(const TileScratch& s, int step, int part, int vectors) {
     return s.tile_rows + int64_t{2 * step + part} * vectors * kRowBytes;
@@ -267,7 +268,11 @@ struct TileWalk {
   template <bool kAll>
   static inline __attribute__((always_inline)) Amx::F logits(const AttentionTask& t, const float* raw,
                                                              int64_t page, __mmask16 lanes) {
-    auto x = Amx::load(raw);
+    return logits_of<kAll>(t, Amx::load(raw), page, lanes);
+  }
+  template <bool kAll>
+  static inline __attribute__((always_inline)) Amx::F logits_of(const AttentionTask& t, Amx::F x,
+                                                                int64_t page, __mmask16 lanes) {
     if (!kAll && lanes == 0) return Amx::set1(kMinusInfinity);
     if constexpr (kFormat == kI8) x = Amx::mul(x, Amx::load(scales_of(t, unit_of(t, page))));
     if constexpr (kAll) return Amx::fma(x, Amx::set1(t.scale), Amx::zero());
@@ -303,18 +308,23 @@ struct TileWalk {
       const int page = 2 * pair;
       const auto left = logits<kAll>(t, row + page * kPageSlots, first + page, lanes[page]);
       const auto right = logits<kAll>(t, row + (page + 1) * kPageSlots, first + page + 1, lanes[page + 1]);
-      auto a = exp_of<Amx>(Amx::sub(left, shift)), b = exp_of<Amx>(Amx::sub(right, shift));
+      const auto a = exp_of<Amx>(Amx::sub(left, shift)), b = exp_of<Amx>(Amx::sub(right, shift));
       total = Amx::add(Amx::add(total, a), b);
-      a = scaled<kAll>(t, a, first + page, lanes[page]);
-      b = scaled<kAll>(t, b, first + page + 1, lanes[page + 1]);
-      const __m512i high = both(a, b);
-      const auto x = _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(high)), 16);
-      const auto y = _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(high, 1)), 16);
-      _mm512_store_si512(probability_tile(s, pair, 0, vectors) + j * kRowBytes, high);
-      _mm512_store_si512(probability_tile(s, pair, 1, vectors) + j * kRowBytes,
-                         both(Amx::sub(a, _mm512_castsi512_ps(x)), Amx::sub(b, _mm512_castsi512_ps(y))));
+      put_weights(scaled<kAll>(t, a, first + page, lanes[page]),
+                  scaled<kAll>(t, b, first + page + 1, lanes[page + 1]), vectors,
+                  probability_tile(s, pair, 0, vectors) + j * kRowBytes);
     }
     if (any) s.sum[j] = Amx::sum(total);
+  }
+  // Weights of a pair of pages, to a row of the roundings' tile and one of the rests'.
+  static inline __attribute__((always_inline)) void put_weights(Amx::F a, Amx::F b, int vectors,
+                                                                uint8_t* out) {
+    const __m512i high = both(a, b);
+    const auto x = _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(high)), 16);
+    const auto y = _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(high, 1)), 16);
+    _mm512_store_si512(out, high);
+    _mm512_store_si512(out + vectors * kRowBytes,
+                       both(Amx::sub(a, _mm512_castsi512_ps(x)), Amx::sub(b, _mm512_castsi512_ps(y))));
   }
   static inline __m512i both(Amx::F a, Amx::F b) {  // rounded to nearest even: a's 16, then b's
     return (__m512i)_mm512_cvtne2ps_pbh(b, a);
@@ -453,18 +463,6 @@ struct TileWalk {
     }
   }
 };
-
-template <int kFormat>
-void attention_on_tiles(const AttentionTask& t) {
-  if (t.rows * t.heads > kTileRows / 2) return attention_as<TileWalk<kFormat, true>>(t);
-  attention_as<TileWalk<kFormat, false>>(t);
-}
-
-void attention_with_tiles(const AttentionTask& t) {
-  if (t.layout.format == kBf16) return attention_on_tiles<kBf16>(t);
-  if (t.layout.format == kI8) return attention_on_tiles<kI8>(t);
-  attention<Amx>(t);
-}
 
 }  // namespace
 }  // namespace leadline::worker::cpu

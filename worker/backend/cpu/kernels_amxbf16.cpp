@@ -1,4 +1,4 @@
-#include "worker/backend/cpu/attention_tiles_impl.h"
+#include "worker/backend/cpu/attention_stream_impl.h"
 #include "worker/backend/cpu/bf16_tiles_impl.h"
 #include "worker/backend/cpu/cpu_kernels_impl.h"
 
