@@ -3,20 +3,48 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <vector>
 
 namespace leadline::worker {
 
+namespace {
+
+// Four floats that every x86-64 and ARMv8 core adds at once.
+typedef float Quad __attribute__((vector_size(16)));
+
+Quad load(const float* at) {
+  Quad q;
+  std::memcpy(&q, at, sizeof q);
+  return q;
+}
+
+}  // namespace
+
+// Lane l of 16 adds the products at l, l + 16, ...; then lanes are added in halves. Written out as the
+// compiler otherwise gathers float by float; the order of sums, and so every bit, is that of the plain loop.
 float dot(const float* a, const float* b, std::uint32_t n) {
-  std::array<float, 16> lanes{};
-  std::uint32_t i = 0;
-  for (; i + 16 <= n; i += 16)
-    for (std::uint32_t l = 0; l < 16; ++l) lanes[l] += a[i + l] * b[i + l];
-  for (; i < n; ++i) lanes[i % 16] += a[i] * b[i];
-  for (std::uint32_t width = 8; width > 0; width /= 2)
-    for (std::uint32_t l = 0; l < width; ++l) lanes[l] += lanes[l + width];
-  return lanes[0];
+  Quad q0{}, q1{}, q2{}, q3{};
+  for (const float* const end = a + n / 16 * 16; a != end; a += 16, b += 16) {
+    q0 += load(a) * load(b);
+    q1 += load(a + 4) * load(b + 4);
+    q2 += load(a + 8) * load(b + 8);
+    q3 += load(a + 12) * load(b + 12);
+  }
+  if (n % 16 != 0) {
+    std::array<float, 16> x{}, y{};
+    std::copy_n(a, n % 16, x.begin());
+    std::copy_n(b, n % 16, y.begin());
+    q0 += load(x.data()) * load(y.data());
+    q1 += load(x.data() + 4) * load(y.data() + 4);
+    q2 += load(x.data() + 8) * load(y.data() + 8);
+    q3 += load(x.data() + 12) * load(y.data() + 12);
+  }
+  q0 += q2;
+  q1 += q3;
+  q0 += q1;
+  return (q0[0] + q0[2]) + (q0[1] + q0[3]);
 }
 
 namespace {

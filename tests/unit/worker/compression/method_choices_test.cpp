@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
+#include <random>
 
 #include "tests/unit/worker/compression/sample_head.h"
 #include "worker/compression/budget.h"
@@ -105,6 +107,21 @@ TEST(MethodChoices, RandomIsDrawnPerHeadAndBySeed) {
   head.input.head = 1;
   head.input.seed = 100;
   EXPECT_NE(decide(*find_method("random"), at(0.3F), head.input), once);
+}
+
+// Which slots stay hangs on its bits: they are those of the plain loop over 16 lanes.
+TEST(Scores, ProductsAddInOneOrder) {
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal;
+  std::vector<float> a(200), b(200);
+  for (std::size_t i = 0; i < a.size(); ++i) a[i] = normal(random), b[i] = normal(random);
+  for (std::uint32_t n = 0; n <= a.size(); ++n) {
+    std::array<float, 16> lanes{};
+    for (std::uint32_t i = 0; i < n; ++i) lanes[i % 16] += a[i] * b[i];
+    for (std::uint32_t width = 8; width > 0; width /= 2)
+      for (std::uint32_t l = 0; l < width; ++l) lanes[l] += lanes[l + width];
+    ASSERT_EQ(dot(a.data(), b.data(), n), lanes[0]) << n;
+  }
 }
 
 TEST(MethodChoices, TiesGoToTheNewer) {
