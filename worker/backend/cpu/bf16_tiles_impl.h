@@ -21,10 +21,52 @@ namespace leadline::worker::cpu {
 namespace {
 
 struct Bf16Tiles {
-  static constexpr bool kUnpacks = false;
+  static constexpr bool kUnpacks = false, kPairs = true;
   static constexpr int64_t kBlock = kBf16Block, kRowBytes = kBf16RowBytes, kTogether = 8;
   static int64_t steps(int64_t k, int slices) { return bf16_steps(k, slices); }
   static const uint8_t* ready(const uint8_t* stored, int64_t, uint8_t*) { return stored; }
+
+  static inline __attribute__((always_inline)) void fetch_block(const uint8_t* w) {
+#pragma GCC unroll 32
+    for (int line = 0; line < kBf16Block; line += 64) __builtin_prefetch(w + kStreamBytes + line);
+  }
+
+  // One row group, two panels whose sums lie `plane` floats apart: rows are read once for both. They walk
+  // through the first cache beside the weights and are pushed out by them. Tiles 0 to 3 are sums (panel, half
+  // of it), 4 and 5 the rows' roundings and rests, 6 and 7 the weights.
+  static void multiply_pair(const TileRows& a, int64_t steps, const uint8_t* const* panels, float* acc,
+                            int64_t plane) {
+    constexpr int kSumBytes = kPanel * 4, kPairBytes = kTileOutputs * 4;
+    float* right_acc = acc + plane;
+    const uint8_t *x = a.x[0], *left = panels[0], *right = panels[1];
+    const int64_t part = a.rows[0] * kBf16StepBytes;
+    _tile_loadd(0, acc, kSumBytes);
+    _tile_loadd(1, acc + 16, kSumBytes);
+    _tile_loadd(2, right_acc, kSumBytes);
+    _tile_loadd(3, right_acc + 16, kSumBytes);
+    for (int64_t s = 0; s < steps; ++s, x += 2 * part, left += kBf16Block, right += kBf16Block) {
+      fetch_block(left);
+      fetch_block(right);
+      _tile_loadd(4, x, kBf16StepBytes);
+      _tile_loadd(5, x + part, kBf16StepBytes);
+      _tile_loadd(6, left, kPairBytes);
+      _tile_loadd(7, left + kBf16TileBytes, kPairBytes);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_dpbf16ps(1, 4, 7);
+      _tile_dpbf16ps(0, 5, 6);
+      _tile_dpbf16ps(1, 5, 7);
+      _tile_loadd(6, right, kPairBytes);
+      _tile_loadd(7, right + kBf16TileBytes, kPairBytes);
+      _tile_dpbf16ps(2, 4, 6);
+      _tile_dpbf16ps(3, 4, 7);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, acc, kSumBytes);
+    _tile_stored(1, acc + 16, kSumBytes);
+    _tile_stored(2, right_acc, kSumBytes);
+    _tile_stored(3, right_acc + 16, kSumBytes);
+  }
 
   // acc[16 kGroups][kPanel] += `steps` steps of k. Tiles 0 to 3 are sums (row group, half of the panel), 4
   // and 5 the rows, 6 and 7 the weights.
@@ -42,8 +84,7 @@ struct Bf16Tiles {
     }
     for (int64_t s = 0; s < steps; ++s, w += kBf16Block) {
       if constexpr (kStream) {
-#pragma GCC unroll 32
-        for (int line = 0; line < kBf16Block; line += 64) __builtin_prefetch(w + kStreamBytes + line);
+        fetch_block(w);
       } else {
 #pragma GCC unroll 32
         for (int line = 0; line < kBf16Block; line += 64) __builtin_prefetch(w + 2 * kBf16Block + line);

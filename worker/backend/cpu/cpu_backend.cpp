@@ -200,7 +200,9 @@ void CpuBackend::product(ConstFloatMatrix x, const PackedWeights& w, const float
     return kernels_.linear(task);
   }
   if (x.rows > plan.direct_rows) return run_blocked(task, w.panel_count(), plan.tiles);
-  const std::int64_t least = w.format() == DType::i4 && x.rows == 1 ? 2 : 1;  // its panels go two by two
+  const bool integers = w.format() == DType::i8 || w.format() == DType::i4;
+  const bool pairs = integers ? x.rows == 1 : plan.tiles;
+  const std::int64_t least = pairs ? 2 : 1;  // kernels take panels two by two
   const std::int64_t grain = std::max<std::int64_t>(least, kClaimBytes * w.panel_count() / w.bytes());
   pool_.run_claimed(w.panel_count(), grain, [&](int thread, std::int64_t begin, std::int64_t end) {
     LinearTask share = task;

@@ -36,12 +36,14 @@ static inline __attribute__((always_inline)) void int8_group(const uint8_t* x, c
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) dots[r][v] = V::set1_int(offsets[r]);
+  // More rows take more time a line, and fewer lines of the loop are in flight at once.
+  constexpr int kAhead = kRows > 1 ? 2 * kPrefetchBytes : kPrefetchBytes;
   constexpr int kSteps = kFormat == kI4 ? kGroup / 8 : kGroup / 4;
 #pragma GCC unroll 1
   for (int k = 0; k < kSteps; ++k) {
     const uint8_t* row = w + k * kPanel * 4 + first * 64;
-    fetch_line(row + kPrefetchBytes);
-    if constexpr (kVectors > 1) fetch_line(row + kPrefetchBytes + 64);
+    fetch_line(row + kAhead);
+    if constexpr (kVectors > 1) fetch_line(row + kAhead + 64);
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) {
       const typename V::Bytes bytes = V::load_bytes(row + v * 64);
@@ -117,7 +119,7 @@ struct IntegerGroups {
   }
 };
 
-// One row, panels two by two; returns the first panel that is left.
+// One row, panels two by two (for more rows it gains nothing); returns the first panel that is left.
 template <class V, int kFormat>
 int64_t linear_panel_pairs(const LinearTask& t) {
   const int64_t all = int8_groups(t.k, t.slices), step = all / t.slices,
@@ -141,7 +143,7 @@ int64_t linear_panel_pairs(const LinearTask& t) {
 template <class V, int kFormat>
 void linear_groups(const LinearTask& t) {
   LinearTask left = t;
-  if constexpr (kFormat == kI4 && V::kIntVectors == 2) {
+  if constexpr (V::kIntVectors == 2) {
     if (t.rows == 1) left.panel_begin = linear_panel_pairs<V, kFormat>(t);
   }
   linear_by_steps<V, IntegerGroups<V, kFormat>>(left);

@@ -61,7 +61,7 @@ static inline void spread_int4(const uint8_t* w, uint8_t* out) {
 
 template <int kFormat>
 struct Int8Tiles {
-  static constexpr bool kUnpacks = kFormat == kI4;
+  static constexpr bool kUnpacks = kFormat == kI4, kPairs = false;
   static constexpr int64_t kBlock = group_block(kFormat), kRowBytes = kInt8RowBytes, kTogether = kInt8Groups;
   static int64_t steps(int64_t k, int slices) { return int8_groups(k, slices); }
   static const uint8_t* ready(const uint8_t* stored, int64_t groups, uint8_t* unpacked) {

@@ -21,6 +21,28 @@ struct ThreadPoolOptions {
   bool may_spin = true;    // false when threads outnumber cores
 };
 
+// How a share [begin, end) is cut into pieces: of `grain`, and the last one to two grains into halves. Pure.
+class ClaimedShare {
+ public:
+  struct Piece {
+    std::int64_t begin, end;  // begin >= end: there is none
+  };
+  ClaimedShare(std::int64_t begin, std::int64_t end, std::int64_t grain)
+      : begin_(begin),
+        end_(end),
+        grain_(grain),
+        fine_((grain + 1) / 2),
+        coarse_(end - begin > grain ? (end - begin) / grain - 1 : 0) {}
+  [[nodiscard]] Piece piece(std::int64_t claim) const {
+    if (claim < coarse_) return {begin_ + claim * grain_, begin_ + (claim + 1) * grain_};
+    const std::int64_t at = begin_ + coarse_ * grain_ + (claim - coarse_) * fine_;
+    return {at, at + fine_ < end_ ? at + fine_ : end_};
+  }
+
+ private:
+  std::int64_t begin_, end_, grain_, fine_, coarse_;
+};
+
 class ThreadPool {
  public:
   explicit ThreadPool(const ThreadPoolOptions& options);
@@ -55,22 +77,25 @@ class ThreadPool {
         &call);
   }
 
-  // body(thread, begin, end) for pieces of `grain` (the last of a share may be shorter). A thread claims
-  // those of its own share in order, so that it reads memory in one stream, then what is left of the others':
-  // only for work whose result does not depend on the thread.
+  // body(thread, begin, end) for pieces of `grain`; of half of it at the end of a share, so that threads end
+  // together. A thread claims those of its own share in order, so that it reads memory in one stream, then
+  // what is left of the others': only for work whose result does not depend on the thread.
   template <typename Body>
   void run_claimed(std::int64_t count, std::int64_t grain, const Body& body) {
     if (threads_ == 1 || count <= grain) {
       for (std::int64_t at = 0; at < count; at += grain) body(0, at, at + grain < count ? at + grain : count);
       return;
     }
-    for (int t = 0; t < threads_; ++t) shares_[t].next.store(count * t / threads_, std::memory_order_relaxed);
+    for (int t = 0; t < threads_; ++t) shares_[t].claims.store(0, std::memory_order_relaxed);
     run(threads_, [&](int thread, std::int64_t, std::int64_t) {
       for (int i = 0; i < threads_; ++i) {
         const int of = (thread + i) % threads_;
-        const std::int64_t end = count * (of + 1) / threads_;
-        for (std::int64_t at; (at = shares_[of].next.fetch_add(grain, std::memory_order_relaxed)) < end;)
-          body(thread, at, at + grain < end ? at + grain : end);
+        const ClaimedShare share(count * of / threads_, count * (of + 1) / threads_, grain);
+        for (;;) {
+          const auto [begin, end] = share.piece(shares_[of].claims.fetch_add(1, std::memory_order_relaxed));
+          if (begin >= end) break;
+          body(thread, begin, end);
+        }
       }
     });
   }
@@ -96,7 +121,7 @@ class ThreadPool {
   alignas(64) std::atomic<std::uint32_t> call_{0};
   alignas(64) std::atomic<std::int32_t> busy_{0};
   struct alignas(64) ShareLeft {
-    std::atomic<std::int64_t> next{0};  // what nobody claimed yet of a thread's share
+    std::atomic<std::int64_t> claims{0};  // of a thread's share
   };
   std::unique_ptr<ShareLeft[]> shares_;  // by thread; run_claimed's
 

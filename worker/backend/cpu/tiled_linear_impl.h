@@ -5,7 +5,7 @@
 // Blocking (Goto and van de Geijn 2008, anatomy of high-performance matrix multiplication, turned round for
 // packed weights): an item is some panels and a block of rows. A chunk of k at a time, two row groups' part
 // of that chunk stays in the first cache while the panels' parts pass from the second. Few rows (one group):
-// panel by panel, k in sequence, at the speed of memory.
+// panel by panel or two by two, k in sequence, at the speed of memory.
 // Invariants: those of linear_impl.h: sums pass through f32 memory between chunks, so blocking changes no
 // bit. Rows of a tile beyond a group's read what follows and are computed, never shown.
 
@@ -86,6 +86,12 @@ struct TiledPanels {
       const TileRows a = {{x_of(g, at), two ? x_of(g + 1, at) : nullptr},
                           {rows_of(g), two ? rows_of(g + 1) : 0}};
       float* acc = sums + int64_t{g - t.group_begin} * kTileRows * kPanel;
+      if constexpr (K::kPairs) {
+        if (panels == 2 && t.group_end - t.group_begin == 1) {
+          K::multiply_pair(a, steps, w, acc, plane);
+          continue;
+        }
+      }
       for (int p = 0; p < panels; ++p) {
         panel_ahead(ahead, g, panel + p, at, steps);
         if (two)
@@ -116,7 +122,7 @@ struct TiledPanels {
 
 template <class K>
 void linear_tiled(const LinearTask& t) {
-  const int groups = t.group_end - t.group_begin, width = groups == 1 ? 1 : kTilePanels;
+  const int groups = t.group_end - t.group_begin, width = groups > 1 ? kTilePanels : K::kPairs ? 2 : 1;
   const int64_t all = K::steps(t.k, t.slices), per_slice = all / t.slices;
   const int64_t together = groups == 1 && !K::kUnpacks ? per_slice : K::kTogether;
   const TiledPanels<K> tiled{t, all, int64_t{groups} * kTileRows * kPanel,

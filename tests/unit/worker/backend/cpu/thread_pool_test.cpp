@@ -114,5 +114,28 @@ TEST(ThreadPool, ThereIsACore) {
   EXPECT_GE(available_cores(), 1);
 }
 
+TEST(ClaimedShare, PiecesCoverItOnceInOrderAndEndSmall) {
+  for (const std::int64_t count : {1, 2, 3, 5, 31, 32, 64, 1000}) {
+    for (const std::int64_t grain : {1, 2, 3, 8, 2000}) {
+      const ClaimedShare share(7, 7 + count, grain);
+      std::int64_t at = 7, last = 0;
+      for (std::int64_t claim = 0; at < 7 + count; ++claim) {
+        const auto [begin, end] = share.piece(claim);
+        ASSERT_EQ(begin, at) << count << " by " << grain;
+        ASSERT_GT(end, begin);
+        ASSERT_LE(end - begin, grain);
+        last = end - begin;
+        at = end;
+      }
+      EXPECT_EQ(at, 7 + count);
+      EXPECT_LE(last, (grain + 1) / 2);
+      for (std::int64_t claim = count; claim < count + 3; ++claim) {
+        const auto [begin, end] = share.piece(claim);
+        EXPECT_GE(begin, end) << "beyond the share";
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace leadline::worker::cpu
