@@ -42,7 +42,7 @@ def digest(root, path, seen):
     return hashlib.sha256(b"\0".join(parts)).digest()
 
 
-KERNEL_HEADER = re.compile(r"worker/backend/cpu/(vector_avx512|vector_amx|attention_tiles|bf16_tiles|int8_tiles|tiled_linear|bf16_dots)")
+KERNEL_HEADER = re.compile(r"worker/backend/cpu/(vector_avx512|vector_amx|attention_tiles|attention_stream|bf16_tiles|int8_tiles|tiled_linear|bf16_dots)")
 KERNEL_FLAGS = ["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mavx512bf16",
                 "-mamx-tile", "-mamx-int8", "-mamx-bf16"]
 EIGEN_FLAGS = ["-isystem", "/usr/include/eigen3"]  # where Debian's libeigen3-dev puts it
