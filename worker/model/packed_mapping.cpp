@@ -17,6 +17,9 @@ constexpr int kPopulateRead = 22;  // MADV_POPULATE_READ of Linux 5.14
 // A copy takes 0.6 ms, or 4 where the host gives the memory: a tenth to half of a core meanwhile. Pauses, no
 // low priority: who is preempted while the kernel exchanges pages holds up every page fault of the process.
 constexpr std::chrono::milliseconds kMovePause{5};
+// And at least so many times as long as a piece took, most of it waiting for fresh memory: a piece takes a
+// core from a step, whose other threads wait for that one.
+constexpr int kMoveRest = 16;
 
 std::size_t pages_up(std::size_t bytes) {
   return (bytes + kPage - 1) / kPage * kPage;
@@ -108,10 +111,14 @@ bool PackedMapping::bring_in(std::span<const std::byte> part) {
 Result<void> PackedMapping::move(const std::stop_token& stop, std::chrono::milliseconds pause) {
   FreshMemory fresh(pages_up(bytes_));
   if (!fresh.had()) return failed(Errc::out_of_memory, "mmap");
+  auto rest = pause;
   for (std::size_t at = 0; at < bytes_; at += kHugePage) {
-    if (at > 0 && !pause_for(pause, stop)) return {};
+    if (at > 0 && !pause_for(rest, stop)) return {};
+    const auto begin = std::chrono::steady_clock::now();
     const std::size_t filled = std::min(kHugePage, bytes_ - at);
     if (!fresh.put(data_ + at, pages_up(filled), filled)) return failed(Errc::out_of_memory, "mremap");
+    const auto took = std::chrono::steady_clock::now() - begin;
+    rest = std::max(pause, std::chrono::ceil<std::chrono::milliseconds>(kMoveRest * took));
     left_.fetch_sub(static_cast<std::int64_t>(filled), std::memory_order_relaxed);
   }
   (void)::mprotect(data_, pages_up(bytes_), PROT_READ);
