@@ -34,8 +34,9 @@ class PackedMapping {
   // Maps the pages of a part of bytes(); false: the file can't be read there.
   [[nodiscard]] static bool bring_in(std::span<const std::byte> part);
 
-  // Once, by one thread: until done or stopped, with a pause after each piece, longer after one that took
-  // longer. out_of_memory: what was not moved stays in the file's pages.
+  // Once, by one thread: until done or stopped. While the process computes, with a pause of at least `pause`
+  // after each piece, longer after one that took longer. out_of_memory: what was not moved stays in the
+  // file's pages.
   Result<void> move(const std::stop_token& stop, std::chrono::milliseconds pause);
   [[nodiscard]] std::int64_t left() const { return left_.load(std::memory_order_relaxed); }
 

@@ -73,7 +73,7 @@ struct TransformerOptions {
       0;  // of a rank's weights in their format: below it nothing is written or looked for
   bool packed_mapped = true;  // the file is mapped where that can be had; false: read
   // What was mapped moves into memory then: by this time a worker has warmed up.
-  std::chrono::milliseconds packed_move_after{1000};
+  std::chrono::milliseconds packed_move_after{300};
   std::function<void(std::string_view message)> log;  // of the above, from any thread; null: silent
 };
 
