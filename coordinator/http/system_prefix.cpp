@@ -1,6 +1,7 @@
 #include "coordinator/http/system_prefix.h"
 
 #include <algorithm>
+#include <boost/algorithm/string/trim.hpp>
 #include <nlohmann/json.hpp>
 
 namespace leadline::coordinator {
@@ -10,18 +11,12 @@ using nlohmann::json;
 
 constexpr std::string_view kUserText = "leadline-user-text";  // ends the prefix where a user's turn is needed
 
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n";
-  const std::size_t first = text.find_first_not_of(kSpace);
-  return first == std::string_view::npos ? std::string_view()
-                                         : text.substr(first, text.find_last_not_of(kSpace) - first + 1);
-}
-
 // Whether `text` stands at the start of `rendered` at least to the end of `last`, the last system message.
 bool begins_with_all(const std::string& rendered, const std::string& text, const json& last) {
   const auto [end, unused] = std::mismatch(text.begin(), text.end(), rendered.begin(), rendered.end());
   const std::string_view shared(text.data(), static_cast<std::size_t>(end - text.begin()));
-  return shared.find(trimmed(last.at("content").get_ref<const std::string&>())) != std::string_view::npos;
+  return shared.find(boost::algorithm::trim_copy(last.at("content").get<std::string>())) !=
+         std::string_view::npos;
 }
 
 }  // namespace

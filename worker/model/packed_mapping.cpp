@@ -9,20 +9,18 @@
 #include <cstring>
 #include <mutex>
 #include <string>
+#include <utility>
 
 namespace leadline::worker {
 namespace {
 
 constexpr std::size_t kPage = 4096, kHugePage = std::size_t{2} << 20;
 constexpr int kPopulateRead = 22;  // MADV_POPULATE_READ of Linux 5.14
-// A copy takes 0.6 ms, or 4 where the host gives the memory: a tenth to half of a core meanwhile. Pauses, no
-// low priority: who is preempted while the kernel exchanges pages holds up every page fault of the process.
-constexpr std::chrono::milliseconds kMovePause{5};
-// And so many times as long as a piece took while others compute: it takes a core from a step, whose other
-// threads wait for that one. Alone it does not pause: on small pages a step takes 1.1 (int8) to 1.5 (bf16)
-// times as long.
-constexpr int kMoveRest = 4;
-constexpr double kIdleShare = 0.3;  // of a core: who uses less beside the mover computes nothing
+// A copy takes 0.6 ms, or 4 where the host gives the memory. Pauses, no low priority: who is preempted while
+// the kernel exchanges pages holds up every page fault of the process.
+constexpr std::chrono::milliseconds kLeastRest{5};
+constexpr int kRestOfPiece = 4;     // times as long as a piece took
+constexpr double kIdleCores = 0.3;  // other threads that use less compute nothing
 
 std::size_t pages_up(std::size_t bytes) {
   return (bytes + kPage - 1) / kPage * kPage;
@@ -71,27 +69,29 @@ class FreshMemory {
   std::byte *begin_, *end_ = nullptr;
 };
 
-double cpu_seconds(clockid_t of) {
+double seconds_of(clockid_t of) {
   timespec t{};
   (void)::clock_gettime(of, &t);
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
-// What the process's other threads have computed since the last call, as a share of the time.
-class OthersLoad {
+// Cores that the process's other threads used since the last call.
+class OtherThreads {
  public:
-  double share() {
-    const double now = cpu_seconds(CLOCK_MONOTONIC);
-    const double cpu = cpu_seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu_seconds(CLOCK_THREAD_CPUTIME_ID);
-    const double used = (cpu - cpu_) / std::max(now - at_, 1e-6);
-    at_ = now;
-    cpu_ = cpu;
-    return used;
+  double cores() {
+    const Use before = std::exchange(last_, now());
+    return (last_.cpu_s - before.cpu_s) / std::max(last_.at_s - before.at_s, 1e-6);
   }
 
  private:
-  double at_ = cpu_seconds(CLOCK_MONOTONIC);
-  double cpu_ = cpu_seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu_seconds(CLOCK_THREAD_CPUTIME_ID);
+  struct Use {
+    double at_s, cpu_s;
+  };
+  static Use now() {
+    return {seconds_of(CLOCK_MONOTONIC),
+            seconds_of(CLOCK_PROCESS_CPUTIME_ID) - seconds_of(CLOCK_THREAD_CPUTIME_ID)};
+  }
+  Use last_ = now();
 };
 
 // False: stopped.
@@ -127,31 +127,30 @@ PackedMapping::~PackedMapping() {
 }
 
 bool PackedMapping::bring_in(std::span<const std::byte> part) {
-  const auto begin = reinterpret_cast<std::uintptr_t>(part.data()) / kPage * kPage;
-  const auto end = reinterpret_cast<std::uintptr_t>(part.data()) + part.size();
-  // NOLINTNEXTLINE(performance-no-int-to-ptr): the page that a part begins in
-  if (::madvise(reinterpret_cast<void*>(begin), pages_up(end - begin), kPopulateRead) == 0) return true;
+  const std::size_t before =
+      reinterpret_cast<std::uintptr_t>(part.data()) % kPage;   // in the page it begins in
+  auto* begin = const_cast<std::byte*>(part.data()) - before;  // populating writes nothing
+  if (::madvise(begin, pages_up(before + part.size()), kPopulateRead) == 0) return true;
   return errno == EINVAL;  // an older kernel: reading brings them in
 }
 
-Result<void> PackedMapping::move(const std::stop_token& stop, std::chrono::milliseconds pause) {
+Result<void> PackedMapping::move(const std::stop_token& stop, const RestAfterPiece& rest) {
   FreshMemory fresh(pages_up(bytes_));
   if (!fresh.had()) return failed(Errc::out_of_memory, "mmap");
-  auto rest = pause;
-  OthersLoad others;
   for (std::size_t at = 0; at < bytes_; at += kHugePage) {
-    if (at > 0 && !pause_for(rest, stop)) return {};
     const auto begin = std::chrono::steady_clock::now();
     const std::size_t filled = std::min(kHugePage, bytes_ - at);
     if (!fresh.put(data_ + at, pages_up(filled), filled)) return failed(Errc::out_of_memory, "mremap");
-    const auto took = std::chrono::steady_clock::now() - begin;
-    rest = others.share() < kIdleShare && pause <= kMovePause
-               ? std::chrono::milliseconds(0)
-               : std::max(pause, std::chrono::ceil<std::chrono::milliseconds>(kMoveRest * took));
     left_.fetch_sub(static_cast<std::int64_t>(filled), std::memory_order_relaxed);
+    if (at + filled < bytes_ && !pause_for(rest(std::chrono::steady_clock::now() - begin), stop)) return {};
   }
   (void)::mprotect(data_, pages_up(bytes_), PROT_READ);
   return {};
+}
+
+std::chrono::milliseconds rest_after_piece(std::chrono::nanoseconds took, double other_cores) {
+  if (other_cores < kIdleCores) return std::chrono::milliseconds(0);
+  return std::max(kLeastRest, std::chrono::ceil<std::chrono::milliseconds>(kRestOfPiece * took));
 }
 
 PackedMover::PackedMover(std::shared_ptr<PackedMapping> mapping, std::chrono::milliseconds after, LoadLog log)
@@ -159,7 +158,9 @@ PackedMover::PackedMover(std::shared_ptr<PackedMapping> mapping, std::chrono::mi
       thread_([mapping = mapping_, after, log = std::move(log)](const std::stop_token& stop) {
         if (!pause_for(after, stop)) return;
         const auto begin = std::chrono::steady_clock::now();
-        const auto moved = mapping->move(stop, kMovePause);
+        OtherThreads others;
+        const auto moved = mapping->move(
+            stop, [&](std::chrono::nanoseconds took) { return rest_after_piece(took, others.cores()); });
         const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
         if (!moved) return log("packed weights stay in their file's pages: " + moved.error().message);
         if (mapping->left() == 0)

@@ -34,10 +34,10 @@ class PackedMapping {
   // Maps the pages of a part of bytes(); false: the file can't be read there.
   [[nodiscard]] static bool bring_in(std::span<const std::byte> part);
 
-  // Once, by one thread: until done or stopped. While the process computes, with a pause of at least `pause`
-  // after each piece, longer after one that took longer. out_of_memory: what was not moved stays in the
-  // file's pages.
-  Result<void> move(const std::stop_token& stop, std::chrono::milliseconds pause);
+  // Once, by one thread: until done or stopped, resting between pieces. out_of_memory: what was not moved
+  // stays in the file's pages.
+  using RestAfterPiece = std::function<std::chrono::milliseconds(std::chrono::nanoseconds took)>;
+  Result<void> move(const std::stop_token& stop, const RestAfterPiece& rest);
   [[nodiscard]] std::int64_t left() const { return left_.load(std::memory_order_relaxed); }
 
  private:
@@ -52,7 +52,12 @@ class PackedMapping {
   std::atomic<std::int64_t> left_{0};
 };
 
-// Moves a mapping in the background, piece by piece with pauses, from `after` on.
+// How long the mover rests after a piece that took `took`: not at all while the process's other threads use
+// next to no core, for on small pages a step takes 1.09 (int8) to 1.24 (bf16) times as long; beside work so
+// long that it takes a fifth of a core, for a step's threads wait for the one that it held up. Pure.
+std::chrono::milliseconds rest_after_piece(std::chrono::nanoseconds took, double other_cores);
+
+// Moves a mapping in the background, piece by piece, from `after` on.
 class PackedMover {
  public:
   PackedMover(std::shared_ptr<PackedMapping> mapping, std::chrono::milliseconds after, LoadLog log);

@@ -18,6 +18,7 @@ namespace leadline::worker {
 namespace {
 
 constexpr std::size_t kPiece = std::size_t{2} << 20;
+constexpr auto kNoRest = [](std::chrono::nanoseconds) { return std::chrono::milliseconds(0); };
 
 class PackedMappingTest : public ::testing::Test {
  protected:
@@ -59,7 +60,7 @@ TEST_F(PackedMappingTest, ReadersSeeTheSameBytesWhileTheyMove) {
       });
     while (passes == 0) std::this_thread::yield();
     EXPECT_EQ(mapping->left(), static_cast<std::int64_t>(content_.size()));
-    ASSERT_TRUE(mapping->move({}, std::chrono::milliseconds(0)).has_value());
+    ASSERT_TRUE(mapping->move({}, kNoRest).has_value());
     moving = false;
     readers.clear();
     EXPECT_EQ(wrong, 0);
@@ -69,7 +70,7 @@ TEST_F(PackedMappingTest, ReadersSeeTheSameBytesWhileTheyMove) {
 
 TEST_F(PackedMappingTest, AfterTheMoveTheFileMattersNoMore) {
   const auto mapping = map();
-  ASSERT_TRUE(mapping->move({}, std::chrono::milliseconds(0)).has_value());
+  ASSERT_TRUE(mapping->move({}, kNoRest).has_value());
   std::ofstream(path_, std::ios::binary | std::ios::in) << std::string(content_.size(), 'x');
   EXPECT_TRUE(same(*mapping));
   ASSERT_EQ(::truncate(path_.c_str(), 0), 0);
@@ -78,7 +79,7 @@ TEST_F(PackedMappingTest, AfterTheMoveTheFileMattersNoMore) {
 
 TEST_F(PackedMappingTest, PiecesThatMovedAreOneMappingAgain) {
   const auto mapping = map();
-  ASSERT_TRUE(mapping->move({}, std::chrono::milliseconds(0)).has_value());
+  ASSERT_TRUE(mapping->move({}, kNoRest).has_value());
   const auto first = reinterpret_cast<std::uintptr_t>(mapping->bytes().data());
   std::ifstream maps("/proc/self/maps");
   int inside = 0;
@@ -93,7 +94,7 @@ TEST_F(PackedMappingTest, AStoppedMoveLeavesTheRestWhereItIs) {
   const auto mapping = map();
   std::stop_source stop;
   stop.request_stop();
-  ASSERT_TRUE(mapping->move(stop.get_token(), std::chrono::hours(1)).has_value());
+  ASSERT_TRUE(mapping->move(stop.get_token(), [](auto) { return std::chrono::hours(1); }).has_value());
   EXPECT_EQ(mapping->left(), static_cast<std::int64_t>(content_.size() - kPiece));
   EXPECT_TRUE(same(*mapping));
 }
@@ -107,6 +108,13 @@ TEST_F(PackedMappingTest, AMoverThatEndsBeforeItsTimeMovesNothing) {
   EXPECT_EQ(said, "");
   EXPECT_EQ(mapping->left(), static_cast<std::int64_t>(content_.size()));
   EXPECT_TRUE(same(*mapping));
+}
+
+TEST(RestAfterPiece, NoneWhileNothingIsComputedElseAFifthOfACore) {
+  using std::chrono::milliseconds;
+  EXPECT_EQ(rest_after_piece(milliseconds(100), 0.1), milliseconds(0));
+  EXPECT_EQ(rest_after_piece(std::chrono::microseconds(600), 1.9), milliseconds(5));
+  EXPECT_EQ(rest_after_piece(milliseconds(12), 1.9), milliseconds(48));
 }
 
 TEST(PackedMappingOf, WhatCannotBeMappedSaysWhy) {
